@@ -1,0 +1,76 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_NAME_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PATH_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PATH_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_ID_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_MESSAGE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_SIZE_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_REFERENCE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PAGE_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_RANGE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_COMMIT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_TAG_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_PATH_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_TAG_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_RESERVED: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_HAS_TAGS: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_ID_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_GONE: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_FINISHED: _ClassVar[ErrorReason]
+    ERROR_REASON_PERSISTED_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_CHECKSUM_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_DATA_DAMAGED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_ACCESS_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_MISCONFIGURED: _ClassVar[ErrorReason]
+    ERROR_REASON_FORMAT_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_SERVER_STOPPING: _ClassVar[ErrorReason]
+    ERROR_REASON_SERVER_BUSY: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_NAME_INVALID: ErrorReason
+ERROR_REASON_PATH_INVALID: ErrorReason
+ERROR_REASON_PATH_CONFLICT: ErrorReason
+ERROR_REASON_UPLOAD_ID_INVALID: ErrorReason
+ERROR_REASON_MESSAGE_INVALID: ErrorReason
+ERROR_REASON_SIZE_MISMATCH: ErrorReason
+ERROR_REASON_REFERENCE_INVALID: ErrorReason
+ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason
+ERROR_REASON_RANGE_INVALID: ErrorReason
+ERROR_REASON_RUN_NOT_FOUND: ErrorReason
+ERROR_REASON_COMMIT_NOT_FOUND: ErrorReason
+ERROR_REASON_TAG_NOT_FOUND: ErrorReason
+ERROR_REASON_PATH_NOT_FOUND: ErrorReason
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason
+ERROR_REASON_TAG_EXISTS: ErrorReason
+ERROR_REASON_RUN_RESERVED: ErrorReason
+ERROR_REASON_RUN_HAS_TAGS: ErrorReason
+ERROR_REASON_UPLOAD_ID_MISMATCH: ErrorReason
+ERROR_REASON_UPLOAD_GONE: ErrorReason
+ERROR_REASON_UPLOAD_FINISHED: ErrorReason
+ERROR_REASON_PERSISTED_MISSING: ErrorReason
+ERROR_REASON_CHECKSUM_MISMATCH: ErrorReason
+ERROR_REASON_DATA_DAMAGED: ErrorReason
+ERROR_REASON_TOKEN_MISSING: ErrorReason
+ERROR_REASON_TOKEN_INVALID: ErrorReason
+ERROR_REASON_ACCESS_DENIED: ErrorReason
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_STORE_FULL: ErrorReason
+ERROR_REASON_STORE_MISCONFIGURED: ErrorReason
+ERROR_REASON_FORMAT_UNKNOWN: ErrorReason
+ERROR_REASON_SERVER_STOPPING: ErrorReason
+ERROR_REASON_SERVER_BUSY: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
