@@ -36,11 +36,13 @@ export interface FileEnd {
   readonly crc32c: number;
 }
 
-/** What an upload is for: at most one of `run` and `tag`; neither means the current run. */
+/** What an upload is for: exactly one of `run` and `tag`. */
 export interface UploadTarget {
   readonly project: string;
   readonly uploadId: string;
   readonly run?: string | undefined;
+  /** Whether the client named no run, and `run` is the server's current one; an upload that goes on keeps the run it began with. */
+  readonly runAssigned?: boolean | undefined;
   readonly tag?: string | undefined;
 }
 
@@ -194,8 +196,8 @@ export interface Artifacts {
   getUpload(project: string, uploadId: string, page?: PageRequest): Promise<{ upload: UploadInfo; files: readonly PersistedFile[]; nextPageToken: string }>;
   listUploads(project: string, page?: PageRequest): Promise<{ uploads: readonly UploadInfo[]; nextPageToken: string }>;
   abortUpload(project: string, uploadId: string): Promise<void>;
-  /** Iterating it to its end is the download; leaving it early frees what it holds. */
-  download(query: DownloadQuery, context?: CallContext): AsyncIterable<DownloadEvent>;
+  /** Iterating it to its end is the download; leaving it early frees what it holds. Events come in batches. */
+  download(query: DownloadQuery, context?: CallContext): AsyncIterable<readonly DownloadEvent[]>;
   listEntries(project: string, reference: Reference, query: { prefix?: string; recursive?: boolean } & PageRequest): Promise<EntryPage>;
   getRun(project: string, run: string): Promise<RunInfo>;
   listRuns(project: string, page?: PageRequest): Promise<{ runs: readonly RunInfo[]; nextPageToken: string }>;

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dstack/artifacts/storage/v1/storage.proto.
  */
 export const file_dstack_artifacts_storage_v1_storage: GenFile = /*@__PURE__*/
-  fileDesc("Cilkc3RhY2svYXJ0aWZhY3RzL3N0b3JhZ2UvdjEvc3RvcmFnZS5wcm90bxIbZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxIkcKCFJ1bkNsYWltEhEKCXVwbG9hZF9pZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL+AQoITG9nRW50cnkSCgoCaWQYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZGVsZXRlZF9zZXEYAyABKAQSKwoHY3JlYXRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoGY29tbWl0GAUgASgLMiMuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkNvbW1pdEgAEjkKCGRlbGV0aW9uGAYgASgLMiUuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkRlbGV0aW9uSABCCAoGY2hhbmdlIkEKBkNvbW1pdBI3CghtYW5pZmVzdBgBIAEoCzIlLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5NYW5pZmVzdCIYCghEZWxldGlvbhIMCgR0YWdzGAEgAygJIroBCghUYWdFbnRyeRIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgNzZXQYAyABKAsyIy5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuVGFnU2V0SAASOgoHcmVtb3ZhbBgEIAEoCzInLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5UYWdSZW1vdmFsSABCCAoGY2hhbmdlImYKBlRhZ1NldBILCgNydW4YASABKAkSCwoDc2VxGAIgASgEEgwKBHBhdGgYAyABKAkSNAoFZmlyc3QYBCABKAsyJS5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuTG9nRW50cnkiDAoKVGFnUmVtb3ZhbCJ0CghTbmFwc2hvdBITCgtkZWxldGVkX3NlcRgBIAEoBBINCgVmaWxlcxgCIAEoBBINCgVieXRlcxgDIAEoBBI1CgZsYXllcnMYBCADKAsyJS5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuTWFuaWZlc3QisQEKCE1hbmlmZXN0Eg0KBWZpbGVzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg8KB2VudHJpZXMYAyABKAQSMwoFYmxvY2sYBCABKAsyIi5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuQmxvY2tIABI2CgVpbmRleBgFIAEoCzIlLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5Mb2NhdGlvbkgAQgkKB2NvbnRlbnQiQgoFSW5kZXgSOQoGYmxvY2tzGAEgAygLMikuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkJsb2NrU3VtbWFyeSKdAQoMQmxvY2tTdW1tYXJ5EjcKCGxvY2F0aW9uGAEgASgLMiUuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkxvY2F0aW9uEhIKCmZpcnN0X3BhdGgYAiABKAkSEQoJbGFzdF9wYXRoGAMgASgJEg0KBWZpbGVzGAQgASgEEg0KBWJ5dGVzGAUgASgEEg8KB2VudHJpZXMYBiABKA0iRwoITG9jYXRpb24SCwoDa2V5GAEgASgJEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQSDgoGY3JjMzJjGAQgASgHIk0KBUJsb2NrEg8KB29iamVjdHMYASADKAkSMwoHZW50cmllcxgCIAMoCzIiLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5FbnRyeSLUAQoFRW50cnkSDAoEcGF0aBgBIAEoCRI0CgRraW5kGAIgASgOMiYuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkVudHJ5S2luZBIMCgRzaXplGAMgASgEEgwKBG1vZGUYBCABKA0SEAoIbXRpbWVfbnMYBSABKBASDgoGY3JjMzJjGAYgASgHEhMKC2xpbmtfdGFyZ2V0GAcgASgJEjQKB2V4dGVudHMYCCADKAsyIy5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuRXh0ZW50IkgKBkV4dGVudBIOCgZvYmplY3QYASABKA0SDgoGb2Zmc2V0GAIgASgEEg4KBmxlbmd0aBgDIAEoBBIOCgZjcmMzMmMYBCADKAciQAoKRGF0YUZvb3RlchIyCgZwaWVjZXMYASADKAsyIi5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuUGllY2UihQEKBVBpZWNlEgwKBHBhdGgYASABKAkSCwoDdHJ5GAIgASgNEhEKBHNpemUYAyABKARIAIgBARIQCghtdGltZV9ucxgEIAEoEBITCgtmaWxlX29mZnNldBgFIAEoBBIOCgZsZW5ndGgYBiABKAQSDgoGY3JjMzJjGAcgAygHQgcKBV9zaXplInoKC1VwbG9hZFN0YXJ0EgsKA3J1bhgBIAEoCRILCgN0YWcYAiABKAkSEQoJYmVnaW5fc2VxGAMgASgEEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHJ1bl9hc3NpZ25lZBgFIAEoCCKOAQoJVXBsb2FkRW5kEjsKBmZpbmlzaBgBIAEoCzIpLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5VcGxvYWRGaW5pc2hIABI5CgVhYm9ydBgCIAEoCzIoLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5VcGxvYWRBYm9ydEgAQgkKB291dGNvbWUiDgoMVXBsb2FkRmluaXNoIg0KC1VwbG9hZEFib3J0IkcKDUNvbmRlbW5lZExpc3QSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEa2V5cxgCIAMoCSIpCgZGb3JtYXQSDwoHdmVyc2lvbhgBIAEoDRIOCgZ3cml0ZXIYAiABKAkqaAoJRW50cnlLaW5kEhoKFkVOVFJZX0tJTkRfVU5TUEVDSUZJRUQQABITCg9FTlRSWV9LSU5EX0ZJTEUQARIVChFFTlRSWV9LSU5EX0ZPTERFUhACEhMKD0VOVFJZX0tJTkRfTElOSxADYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Cilkc3RhY2svYXJ0aWZhY3RzL3N0b3JhZ2UvdjEvc3RvcmFnZS5wcm90bxIbZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxIkcKCFJ1bkNsYWltEhEKCXVwbG9hZF9pZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKxAgoITG9nRW50cnkSCgoCaWQYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZGVsZXRlZF9zZXEYAyABKAQSKwoHY3JlYXRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoGY29tbWl0GAUgASgLMiMuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkNvbW1pdEgAEjkKCGRlbGV0aW9uGAYgASgLMiUuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkRlbGV0aW9uSAASMQoEdm9pZBgHIAEoCzIhLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5Wb2lkSABCCAoGY2hhbmdlIgYKBFZvaWQiQQoGQ29tbWl0EjcKCG1hbmlmZXN0GAEgASgLMiUuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLk1hbmlmZXN0IhgKCERlbGV0aW9uEgwKBHRhZ3MYASADKAkiugEKCFRhZ0VudHJ5EgoKAmlkGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKA3NldBgDIAEoCzIjLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5UYWdTZXRIABI6CgdyZW1vdmFsGAQgASgLMicuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLlRhZ1JlbW92YWxIAEIICgZjaGFuZ2UiZgoGVGFnU2V0EgsKA3J1bhgBIAEoCRILCgNzZXEYAiABKAQSDAoEcGF0aBgDIAEoCRI0CgVmaXJzdBgEIAEoCzIlLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5Mb2dFbnRyeSIMCgpUYWdSZW1vdmFsInQKCFNuYXBzaG90EhMKC2RlbGV0ZWRfc2VxGAEgASgEEg0KBWZpbGVzGAIgASgEEg0KBWJ5dGVzGAMgASgEEjUKBmxheWVycxgEIAMoCzIlLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5NYW5pZmVzdCKxAQoITWFuaWZlc3QSDQoFZmlsZXMYASABKAQSDQoFYnl0ZXMYAiABKAQSDwoHZW50cmllcxgDIAEoBBIzCgVibG9jaxgEIAEoCzIiLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5CbG9ja0gAEjYKBWluZGV4GAUgASgLMiUuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkxvY2F0aW9uSABCCQoHY29udGVudCJCCgVJbmRleBI5CgZibG9ja3MYASADKAsyKS5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuQmxvY2tTdW1tYXJ5Ip0BCgxCbG9ja1N1bW1hcnkSNwoIbG9jYXRpb24YASABKAsyJS5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuTG9jYXRpb24SEgoKZmlyc3RfcGF0aBgCIAEoCRIRCglsYXN0X3BhdGgYAyABKAkSDQoFZmlsZXMYBCABKAQSDQoFYnl0ZXMYBSABKAQSDwoHZW50cmllcxgGIAEoDSJHCghMb2NhdGlvbhILCgNrZXkYASABKAkSDgoGb2Zmc2V0GAIgASgEEg4KBmxlbmd0aBgDIAEoBBIOCgZjcmMzMmMYBCABKAciTQoFQmxvY2sSDwoHb2JqZWN0cxgBIAMoCRIzCgdlbnRyaWVzGAIgAygLMiIuZHN0YWNrLmFydGlmYWN0cy5zdG9yYWdlLnYxLkVudHJ5ItQBCgVFbnRyeRIMCgRwYXRoGAEgASgJEjQKBGtpbmQYAiABKA4yJi5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuRW50cnlLaW5kEgwKBHNpemUYAyABKAQSDAoEbW9kZRgEIAEoDRIQCghtdGltZV9ucxgFIAEoEBIOCgZjcmMzMmMYBiABKAcSEwoLbGlua190YXJnZXQYByABKAkSNAoHZXh0ZW50cxgIIAMoCzIjLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5FeHRlbnQiSAoGRXh0ZW50Eg4KBm9iamVjdBgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDgoGbGVuZ3RoGAMgASgEEg4KBmNyYzMyYxgEIAMoByJACgpEYXRhRm9vdGVyEjIKBnBpZWNlcxgBIAMoCzIiLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5QaWVjZSKFAQoFUGllY2USDAoEcGF0aBgBIAEoCRILCgN0cnkYAiABKA0SEQoEc2l6ZRgDIAEoBEgAiAEBEhAKCG10aW1lX25zGAQgASgQEhMKC2ZpbGVfb2Zmc2V0GAUgASgEEg4KBmxlbmd0aBgGIAEoBBIOCgZjcmMzMmMYByADKAdCBwoFX3NpemUiogEKC1VwbG9hZFN0YXJ0EgsKA3J1bhgBIAEoCRILCgN0YWcYAiABKAkSEQoJYmVnaW5fc2VxGAMgASgEEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHJ1bl9hc3NpZ25lZBgFIAEoCBISCgpzb3VyY2VfcnVuGAYgASgJEhIKCnNvdXJjZV9zZXEYByABKAQijgEKCVVwbG9hZEVuZBI7CgZmaW5pc2gYASABKAsyKS5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuVXBsb2FkRmluaXNoSAASOQoFYWJvcnQYAiABKAsyKC5kc3RhY2suYXJ0aWZhY3RzLnN0b3JhZ2UudjEuVXBsb2FkQWJvcnRIAEIJCgdvdXRjb21lIkcKDFVwbG9hZEZpbmlzaBI3CghtYW5pZmVzdBgBIAEoCzIlLmRzdGFjay5hcnRpZmFjdHMuc3RvcmFnZS52MS5NYW5pZmVzdCINCgtVcGxvYWRBYm9ydCJHCg1Db25kZW1uZWRMaXN0EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGtleXMYAiADKAkiKQoGRm9ybWF0Eg8KB3ZlcnNpb24YASABKA0SDgoGd3JpdGVyGAIgASgJKmgKCUVudHJ5S2luZBIaChZFTlRSWV9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPRU5UUllfS0lORF9GSUxFEAESFQoRRU5UUllfS0lORF9GT0xERVIQAhITCg9FTlRSWV9LSU5EX0xJTksQA2IGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * The claim of a run's name.
@@ -101,6 +101,14 @@ export type LogEntry = Message<"dstack.artifacts.storage.v1.LogEntry"> & {
      */
     value: Deletion;
     case: "deletion";
+  } | {
+    /**
+     * Nothing: garbage collection closed the door on an upload that had finished and was never committed.
+     *
+     * @generated from field: dstack.artifacts.storage.v1.Void void = 7;
+     */
+    value: Void;
+    case: "void";
   } | { case: undefined; value?: undefined };
 };
 
@@ -110,6 +118,21 @@ export type LogEntry = Message<"dstack.artifacts.storage.v1.LogEntry"> & {
  */
 export const LogEntrySchema: GenMessage<LogEntry> = /*@__PURE__*/
   messageDesc(file_dstack_artifacts_storage_v1_storage, 1);
+
+/**
+ * An entry that changes nothing.
+ *
+ * @generated from message dstack.artifacts.storage.v1.Void
+ */
+export type Void = Message<"dstack.artifacts.storage.v1.Void"> & {
+};
+
+/**
+ * Describes the message dstack.artifacts.storage.v1.Void.
+ * Use `create(VoidSchema)` to create a new message.
+ */
+export const VoidSchema: GenMessage<Void> = /*@__PURE__*/
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 2);
 
 /**
  * What one upload or copy added.
@@ -130,7 +153,7 @@ export type Commit = Message<"dstack.artifacts.storage.v1.Commit"> & {
  * Use `create(CommitSchema)` to create a new message.
  */
 export const CommitSchema: GenMessage<Commit> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 2);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 3);
 
 /**
  * A run's deletion.
@@ -151,7 +174,7 @@ export type Deletion = Message<"dstack.artifacts.storage.v1.Deletion"> & {
  * Use `create(DeletionSchema)` to create a new message.
  */
 export const DeletionSchema: GenMessage<Deletion> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 3);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 4);
 
 /**
  * One entry of a tag's log.
@@ -202,7 +225,7 @@ export type TagEntry = Message<"dstack.artifacts.storage.v1.TagEntry"> & {
  * Use `create(TagEntrySchema)` to create a new message.
  */
 export const TagEntrySchema: GenMessage<TagEntry> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 4);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 5);
 
 /**
  * What a tag names.
@@ -244,7 +267,7 @@ export type TagSet = Message<"dstack.artifacts.storage.v1.TagSet"> & {
  * Use `create(TagSetSchema)` to create a new message.
  */
 export const TagSetSchema: GenMessage<TagSet> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 5);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 6);
 
 /**
  * A tag's removal.
@@ -259,7 +282,7 @@ export type TagRemoval = Message<"dstack.artifacts.storage.v1.TagRemoval"> & {
  * Use `create(TagRemovalSchema)` to create a new message.
  */
 export const TagRemovalSchema: GenMessage<TagRemoval> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 6);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 7);
 
 /**
  * A run's view after one of its commits.
@@ -301,7 +324,7 @@ export type Snapshot = Message<"dstack.artifacts.storage.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 7);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 8);
 
 /**
  * Entries sorted by path, segment by segment, each path once.
@@ -359,7 +382,7 @@ export type Manifest = Message<"dstack.artifacts.storage.v1.Manifest"> & {
  * Use `create(ManifestSchema)` to create a new message.
  */
 export const ManifestSchema: GenMessage<Manifest> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 8);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 9);
 
 /**
  * The blocks of a manifest, in order.
@@ -380,7 +403,7 @@ export type Index = Message<"dstack.artifacts.storage.v1.Index"> & {
  * Use `create(IndexSchema)` to create a new message.
  */
 export const IndexSchema: GenMessage<Index> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 9);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 10);
 
 /**
  * What a block holds.
@@ -436,7 +459,7 @@ export type BlockSummary = Message<"dstack.artifacts.storage.v1.BlockSummary"> &
  * Use `create(BlockSummarySchema)` to create a new message.
  */
 export const BlockSummarySchema: GenMessage<BlockSummary> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 10);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 11);
 
 /**
  * A stretch of an object.
@@ -478,7 +501,7 @@ export type Location = Message<"dstack.artifacts.storage.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 11);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 12);
 
 /**
  * Entries of a manifest.
@@ -506,7 +529,7 @@ export type Block = Message<"dstack.artifacts.storage.v1.Block"> & {
  * Use `create(BlockSchema)` to create a new message.
  */
 export const BlockSchema: GenMessage<Block> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 12);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 13);
 
 /**
  * A file, folder or link.
@@ -576,7 +599,7 @@ export type Entry = Message<"dstack.artifacts.storage.v1.Entry"> & {
  * Use `create(EntrySchema)` to create a new message.
  */
 export const EntrySchema: GenMessage<Entry> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 13);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 14);
 
 /**
  * A stretch of a file, in a data object.
@@ -618,7 +641,7 @@ export type Extent = Message<"dstack.artifacts.storage.v1.Extent"> & {
  * Use `create(ExtentSchema)` to create a new message.
  */
 export const ExtentSchema: GenMessage<Extent> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 14);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 15);
 
 /**
  * Ends a data object: the bytes of files, then this message, then 16 bytes: the message's length and its CRC32C, each as a 32-bit
@@ -640,7 +663,7 @@ export type DataFooter = Message<"dstack.artifacts.storage.v1.DataFooter"> & {
  * Use `create(DataFooterSchema)` to create a new message.
  */
 export const DataFooterSchema: GenMessage<DataFooter> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 15);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 16);
 
 /**
  * A stretch of a file of an upload that is not committed yet.
@@ -703,7 +726,7 @@ export type Piece = Message<"dstack.artifacts.storage.v1.Piece"> & {
  * Use `create(PieceSchema)` to create a new message.
  */
 export const PieceSchema: GenMessage<Piece> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 16);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 17);
 
 /**
  * What an upload was started for.
@@ -745,6 +768,20 @@ export type UploadStart = Message<"dstack.artifacts.storage.v1.UploadStart"> & {
    * @generated from field: bool run_assigned = 5;
    */
   runAssigned: boolean;
+
+  /**
+   * For a copy: the run that it reads; empty for uploads.
+   *
+   * @generated from field: string source_run = 6;
+   */
+  sourceRun: string;
+
+  /**
+   * For a copy: the commit that it reads.
+   *
+   * @generated from field: uint64 source_seq = 7;
+   */
+  sourceSeq: bigint;
 };
 
 /**
@@ -752,7 +789,7 @@ export type UploadStart = Message<"dstack.artifacts.storage.v1.UploadStart"> & {
  * Use `create(UploadStartSchema)` to create a new message.
  */
 export const UploadStartSchema: GenMessage<UploadStart> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 17);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 18);
 
 /**
  * How an upload ended; created once, so that a finish and an abort can't both win.
@@ -789,7 +826,7 @@ export type UploadEnd = Message<"dstack.artifacts.storage.v1.UploadEnd"> & {
  * Use `create(UploadEndSchema)` to create a new message.
  */
 export const UploadEndSchema: GenMessage<UploadEnd> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 18);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 19);
 
 /**
  * All of an upload arrived.
@@ -797,6 +834,12 @@ export const UploadEndSchema: GenMessage<UploadEnd> = /*@__PURE__*/
  * @generated from message dstack.artifacts.storage.v1.UploadFinish
  */
 export type UploadFinish = Message<"dstack.artifacts.storage.v1.UploadFinish"> & {
+  /**
+   * What is to be committed.
+   *
+   * @generated from field: dstack.artifacts.storage.v1.Manifest manifest = 1;
+   */
+  manifest?: Manifest | undefined;
 };
 
 /**
@@ -804,7 +847,7 @@ export type UploadFinish = Message<"dstack.artifacts.storage.v1.UploadFinish"> &
  * Use `create(UploadFinishSchema)` to create a new message.
  */
 export const UploadFinishSchema: GenMessage<UploadFinish> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 19);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 20);
 
 /**
  * An upload was given up.
@@ -819,7 +862,7 @@ export type UploadAbort = Message<"dstack.artifacts.storage.v1.UploadAbort"> & {
  * Use `create(UploadAbortSchema)` to create a new message.
  */
 export const UploadAbortSchema: GenMessage<UploadAbort> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 20);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 21);
 
 /**
  * Objects that a garbage collection found unreachable.
@@ -847,7 +890,7 @@ export type CondemnedList = Message<"dstack.artifacts.storage.v1.CondemnedList">
  * Use `create(CondemnedListSchema)` to create a new message.
  */
 export const CondemnedListSchema: GenMessage<CondemnedList> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 21);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 22);
 
 /**
  * The layout of the store, in `.format/{version}`.
@@ -875,7 +918,7 @@ export type Format = Message<"dstack.artifacts.storage.v1.Format"> & {
  * Use `create(FormatSchema)` to create a new message.
  */
 export const FormatSchema: GenMessage<Format> = /*@__PURE__*/
-  messageDesc(file_dstack_artifacts_storage_v1_storage, 22);
+  messageDesc(file_dstack_artifacts_storage_v1_storage, 23);
 
 /**
  * What an entry is. The numbers are those of dstack.artifacts.v1.EntryType.
