@@ -1,0 +1,97 @@
+/**
+ * A run's log: its commits and deletions, one object each, numbered from 1 without gaps. Adding to it is creating the next number; whoever
+ * loses that race reads what won and tries the next.
+ */
+import { create } from "@bufbuild/protobuf";
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type LogEntry, LogEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { StoreError } from "../store/driver.ts";
+import { logKey, logPrefix, numberOf } from "./keys.ts";
+import type { Objects } from "./objects.ts";
+
+/** Entries that are read at once. */
+const READ_CONCURRENCY = 16;
+
+export interface Logged {
+  readonly seq: number;
+  readonly entry: LogEntry;
+}
+
+/** What the log says of a run that can be seen. */
+export interface RunState {
+  readonly seq: number;
+  /** The newest deletion, 0 if there is none. */
+  readonly deletedSeq: number;
+  readonly created: Date;
+}
+
+export interface RunLog {
+  head(project: string, run: string): Promise<Logged | undefined>;
+  /** The entry of a number that is known to exist. */
+  entry(project: string, run: string, seq: number): Promise<LogEntry>;
+  /** Entries above `seq`, newest first. */
+  since(project: string, run: string, seq: number): Promise<Logged[]>;
+  /** Entries from `first` to `last`, both included, newest first. */
+  between(project: string, run: string, first: number, last: number): Promise<Logged[]>;
+  /** Creates the entry after `head`; `false` if another one was there first. */
+  append(project: string, run: string, head: Logged | undefined, id: string, change: LogEntry["change"], now: Date): Promise<boolean>;
+}
+
+export function createRunLog(objects: Objects): RunLog {
+  const log: RunLog = {
+    async head(project, run) {
+      const first = await objects.first(logPrefix(project, run));
+      if (!first) return undefined;
+      const seq = numberOf(first.key);
+      return { seq, entry: await log.entry(project, run, seq) };
+    },
+    async entry(project, run, seq) {
+      const key = logKey(project, run, seq);
+      const entry = await objects.get(key, LogEntrySchema);
+      if (!entry) throw new StoreError("damaged", `${objects.driver.name}: ${key} is missing`);
+      return entry;
+    },
+    async since(project, run, seq) {
+      const first = await objects.first(logPrefix(project, run));
+      const last = first ? numberOf(first.key) : 0;
+      return last > seq ? log.between(project, run, seq + 1, last) : [];
+    },
+    async between(project, run, first, last) {
+      const entries: Logged[] = [];
+      for (let high = last; high >= first; high -= READ_CONCURRENCY) {
+        const low = Math.max(first, high - READ_CONCURRENCY + 1);
+        const numbers = Array.from({ length: high - low + 1 }, (_, i) => high - i);
+        entries.push(...(await Promise.all(numbers.map(async (seq) => ({ seq, entry: await log.entry(project, run, seq) })))));
+      }
+      return entries;
+    },
+    append(project, run, head, id, change, now) {
+      return objects.put(logKey(project, run, (head?.seq ?? 0) + 1), LogEntrySchema, nextEntry(head, id, change, now));
+    },
+  };
+  return log;
+}
+
+/** The entry that follows `head`. */
+export function nextEntry(head: Logged | undefined, id: string, change: LogEntry["change"], now: Date): LogEntry {
+  const state = head && stateOf(head);
+  return create(LogEntrySchema, {
+    id,
+    time: timestampFromDate(now),
+    deletedSeq: BigInt(head ? deletedSeqAfter(head) : 0),
+    ...(state ? { created: timestampFromDate(state.created) } : {}),
+    change,
+  });
+}
+
+/** The state after an entry; `undefined` if there is nothing to be seen then. */
+export function stateOf({ seq, entry }: Logged): RunState | undefined {
+  const started = entry.created ?? (entry.change.case === "commit" ? entry.time : undefined);
+  if (entry.change.case === "deletion" || !started) return undefined;
+  return { seq, deletedSeq: Number(entry.deletedSeq), created: timestampDate(started) };
+}
+
+/** The newest deletion up to and including an entry. */
+export function deletedSeqAfter({ seq, entry }: Logged): number {
+  return entry.change.case === "deletion" ? seq : Number(entry.deletedSeq);
+}
