@@ -202,12 +202,12 @@ func (x *EntryHeader) GetOffset() uint64 {
 	return 0
 }
 
-// Ends the bytes of a file.
+// Ends the bytes of a file. In a download of a range, it tells of the range's bytes alone.
 type FileEnd struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The file's size in bytes, skipped and held bytes included.
 	Size uint64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
-	// CRC32C (Castagnoli) of the whole file, skipped and held bytes included; in a download of a range, of the range's bytes.
+	// CRC32C (Castagnoli) of the whole file, skipped and held bytes included.
 	Crc32C        uint32 `protobuf:"fixed32,2,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -97,7 +97,7 @@ export const EntryHeaderSchema: GenMessage<EntryHeader> = /*@__PURE__*/
   messageDesc(file_dstack_artifacts_v1_entries, 0);
 
 /**
- * Ends the bytes of a file.
+ * Ends the bytes of a file. In a download of a range, it tells of the range's bytes alone.
  *
  * @generated from message dstack.artifacts.v1.FileEnd
  */
@@ -110,7 +110,7 @@ export type FileEnd = Message<"dstack.artifacts.v1.FileEnd"> & {
   size: bigint;
 
   /**
-   * CRC32C (Castagnoli) of the whole file, skipped and held bytes included; in a download of a range, of the range's bytes.
+   * CRC32C (Castagnoli) of the whole file, skipped and held bytes included.
    *
    * @generated from field: fixed32 crc32c = 2;
    */

@@ -1,0 +1,115 @@
+/** What changes runs and tags without bytes: deleting a run, creating and deleting tags. */
+import { create } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { DeletionSchema, type TagEntry, TagRemovalSchema, TagSetSchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { checkId, checkName, checkPathOrRoot } from "./check.ts";
+import type { Context } from "./context.ts";
+import { ArtifactsFailure } from "./errors.ts";
+import { pageOf } from "./paging.ts";
+import { type TagLogged, tagExists, tagNotFound } from "./tags.ts";
+import type { PageRequest, TagInfo } from "./types.ts";
+import { randomId } from "./uploads/uploads.ts";
+import { pathNotFound, runNotFound } from "./views.ts";
+import { stateOf } from "./log.ts";
+
+const TAG_PAGE = { defaultSize: 1000, maxSize: 1000 };
+
+export async function deleteRun(context: Context, project: string, run: string, options: { force?: boolean; requestId?: string } = {}): Promise<readonly string[]> {
+  checkName("project", project);
+  checkName("run", run);
+  const id = requestId(context, options.requestId);
+  const tags = await tagsOf(context, project, run);
+  if (tags.length > 0 && !options.force) {
+    const state = await context.log.head(project, run);
+    if (!state || !stateOf(state)) throw runNotFound(run);
+    const names = tags.map((tag) => JSON.stringify(tag)).join(", ");
+    throw new ArtifactsFailure("RUN_HAS_TAGS", `run "${run}" has tags: ${names}; delete them first, or force the deletion`, { run, tags: tags.join(",") });
+  }
+  // A tag that was made while the run was deleted would keep showing it, so forcing looks for tags once more afterwards.
+  await deleteTags(context, project, run, id);
+  const deleted = await appendDeletion(context, project, run, id, tags);
+  if (options.force) await deleteTags(context, project, run, id);
+  return deleted;
+}
+
+async function appendDeletion(context: Context, project: string, run: string, id: string, tags: readonly string[]): Promise<readonly string[]> {
+  return context.lock(`${project}/${run}`, async () => {
+    for (;;) {
+      const head = await context.log.head(project, run);
+      if (head?.entry.id === id && head.entry.change.case === "deletion") return head.entry.change.value.tags;
+      if (!head || !stateOf(head)) throw runNotFound(run);
+      const change = { case: "deletion" as const, value: create(DeletionSchema, { tags: [...tags] }) };
+      if (await context.log.append(project, run, head, id, change, context.now())) return tags;
+    }
+  });
+}
+
+async function deleteTags(context: Context, project: string, run: string, id: string): Promise<void> {
+  for (const tag of await tagsOf(context, project, run)) {
+    await context.tags.append(project, tag, id, removal(), context.now(), () => {});
+  }
+}
+
+async function tagsOf(context: Context, project: string, run: string): Promise<string[]> {
+  return (await context.tags.all(project)).filter((tag) => tag.info.run === run).map((tag) => tag.info.name);
+}
+
+export async function createTag(
+  context: Context,
+  project: string,
+  tag: string,
+  target: { run: string; commit?: number; path?: string; requestId?: string },
+): Promise<TagInfo> {
+  checkName("project", project);
+  checkName("tag", tag);
+  const id = requestId(context, target.requestId);
+  const path = checkPathOrRoot(target.path ?? "");
+  const reference = { run: target.run, commit: target.commit };
+  const resolved = await context.views.resolve(project, reference);
+  if (path !== "" && !(await resolved.view.exists(path))) throw pathNotFound(path, resolved, reference);
+  const value = create(TagSetSchema, { run: resolved.run, seq: BigInt(resolved.seq), path });
+  const made = await context.tags.append(project, tag, id, { case: "set", value }, context.now(), (head) => {
+    if (head?.entry.change.case === "set") throw tagExists(tag);
+  });
+  return infoOf(tag, made);
+}
+
+export async function getTag(context: Context, project: string, tag: string): Promise<TagInfo> {
+  checkName("project", project);
+  checkName("tag", tag);
+  const found = await context.tags.find(project, tag);
+  if (!found) throw tagNotFound(tag);
+  return found.info;
+}
+
+export async function listTags(context: Context, project: string, page: PageRequest = {}): Promise<{ tags: readonly TagInfo[]; nextPageToken: string }> {
+  checkName("project", project);
+  const all = (await context.tags.all(project)).map((tag) => tag.info);
+  const { items, nextPageToken } = pageOf(all, (tag) => tag.name, page, TAG_PAGE);
+  return { tags: items, nextPageToken };
+}
+
+export async function deleteTag(context: Context, project: string, tag: string, options: { requestId?: string } = {}): Promise<void> {
+  checkName("project", project);
+  checkName("tag", tag);
+  const id = requestId(context, options.requestId);
+  await context.tags.append(project, tag, id, removal(), context.now(), (head) => {
+    if (head?.entry.change.case !== "set") throw tagNotFound(tag);
+  });
+}
+
+function removal(): TagEntry["change"] {
+  return { case: "removal", value: create(TagRemovalSchema) };
+}
+
+function infoOf(name: string, { entry }: TagLogged): TagInfo {
+  if (entry.change.case !== "set") throw tagNotFound(name);
+  const { run, seq, path } = entry.change.value;
+  return { name, run, commit: Number(seq), path, created: entry.time ? timestampDate(entry.time) : new Date(0) };
+}
+
+function requestId(context: Context, id: string | undefined): string {
+  if (!id) return `request-${randomId(context)}`;
+  checkId(id);
+  return id;
+}

@@ -1,0 +1,153 @@
+/** Downloads: entries in order, each with its checked bytes. */
+import { crc32c } from "../../lib/crc32c.ts";
+import { comparePaths, isWithin } from "../../lib/paths.ts";
+import { checkName, checkPathOrRoot, quote } from "../check.ts";
+import type { Context } from "../context.ts";
+import { ArtifactsFailure } from "../errors.ts";
+import type { StoredEntry } from "../manifests/index.ts";
+import type { CallContext, DownloadEvent, DownloadQuery, Entry } from "../types.ts";
+import { pathNotFound, type ResolvedView } from "../views.ts";
+import { type Piece, piecesOf, readPieces } from "./pieces.ts";
+import type { ReadAhead } from "./read-ahead.ts";
+
+/** Bytes in one chunk, as the protocol promises. */
+const CHUNK_BYTES = 1024 * 1024;
+
+/** An entry on its way, and which of its bytes are wanted. */
+interface Sending {
+  readonly entry: StoredEntry;
+  readonly from: number;
+  readonly to: number;
+  /** Of the wanted bytes, where that isn't the whole file's. */
+  rangeCrc: number | undefined;
+  left: number;
+}
+
+export async function* download(
+  context: Context,
+  readAhead: ReadAhead,
+  query: DownloadQuery,
+  { signal }: CallContext,
+): AsyncGenerator<readonly DownloadEvent[], void, undefined> {
+  checkName("project", query.project);
+  const asked = checkPathOrRoot(query.path ?? "");
+  const resolved = await context.views.resolve(query.project, query.reference);
+  const path = await checkShown(resolved, asked, query);
+  yield [{ type: "start", run: resolved.run, commit: resolved.seq }];
+
+  const range = query.range && (await checkRange(resolved, path, query.range));
+  const queue: Sending[] = [];
+  const entries = resolved.view.entries({
+    path,
+    ...(query.startAfter ? { startAfter: query.startAfter } : {}),
+    ...(query.endAt ? { endAt: query.endAt } : {}),
+    ...(signal ? { signal } : {}),
+  });
+  const pieces = (async function* (): AsyncGenerator<readonly Piece<Sending>[], void, undefined> {
+    for await (const batch of entries) {
+      for (const some of slices(batch, PLANNED_ENTRIES)) yield some.flatMap((entry) => plan(entry, range, query.held, queue));
+    }
+  })();
+
+  const totals = { files: 0, bytes: 0 };
+  let begun: Sending | undefined;
+  for await (const batch of readPieces(context.objects.driver, query.project, pieces, readAhead, signal)) {
+    const events: DownloadEvent[] = [];
+    for (const piece of batch) {
+      if (begun !== piece.owner) {
+        drain(queue, piece.owner, events, totals);
+        begun = piece.owner;
+      }
+      if ("damage" in piece) throw damaged(piece.owner.entry.path, piece.damage);
+      addChunks(events, piece.bytes);
+      finishPiece(piece.owner, piece.bytes, events, totals);
+    }
+    yield events;
+  }
+  const rest: DownloadEvent[] = [];
+  drain(queue, undefined, rest, totals);
+  rest.push({ type: "finish", ...totals });
+  yield rest;
+}
+
+/** Entries whose pieces are worked out at once; the rest of a batch waits, so that a slow reader holds little. */
+const PLANNED_ENTRIES = 256;
+
+/** The path that is shown of what was asked for: inside a tag's path, and something is there. */
+export async function checkShown(resolved: ResolvedView, asked: string, query: Pick<DownloadQuery, "reference">): Promise<string> {
+  const { path: shown } = resolved;
+  if (shown !== "" && !isWithin(asked, shown)) {
+    // A folder above the tag's path shows just what the tag shows.
+    if (isWithin(shown, asked)) return shown;
+    throw pathNotFound(asked, resolved, query.reference);
+  }
+  if (asked !== "" && !(await resolved.view.exists(asked))) throw pathNotFound(asked, resolved, query.reference);
+  return asked;
+}
+
+export function damaged(path: string, problem: string): ArtifactsFailure {
+  return new ArtifactsFailure("DATA_DAMAGED", `${quote(path)}: ${problem}`, { path });
+}
+
+/** An entry as callers see it. */
+export function withoutExtents({ extents: _, ...entry }: StoredEntry): Entry {
+  return entry;
+}
+
+async function checkRange(resolved: ResolvedView, path: string, range: { offset: number; length?: number }): Promise<{ from: number; to: number }> {
+  const entry = await resolved.view.get(path);
+  const size = entry?.size;
+  if (entry?.type !== "file" || size === undefined) {
+    throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} is not a file: a range can be read of a file only`, { path });
+  }
+  if (range.offset >= size || range.length === 0) {
+    const wanted = range.length === 0 ? "0 bytes" : `from byte ${range.offset}`;
+    throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} has ${size} bytes: a range of ${wanted} is outside it`, { path, size: String(size) });
+  }
+  return { from: range.offset, to: range.length === undefined ? size : Math.min(size, range.offset + range.length) };
+}
+
+// What must be read of an entry; the entry itself joins the queue of those to be sent.
+function plan(entry: StoredEntry, range: { from: number; to: number } | undefined, held: ReadonlyMap<string, number> | undefined, queue: Sending[]): Piece<Sending>[] {
+  const size = entry.size ?? 0;
+  const from = range?.from ?? Math.min(size, held?.get(entry.path) ?? 0);
+  const to = range?.to ?? size;
+  const sending: Sending = { entry, from, to, rangeCrc: range ? 0 : undefined, left: to - from };
+  queue.push(sending);
+  return sending.left > 0 ? [...piecesOf(entry.extents, from, to, sending)] : [];
+}
+
+// Sends the entries before `until`, which have no bytes to wait for, and begins `until`.
+function drain(queue: Sending[], until: Sending | undefined, events: DownloadEvent[], totals: { files: number }): void {
+  let taken = 0;
+  for (const sending of queue) {
+    if (sending !== until && sending.left > 0) break;
+    taken++;
+    const { entry } = sending;
+    events.push({ type: "file", entry: withoutExtents(entry), offset: sending.from });
+    if (entry.type !== "folder") totals.files++;
+    if (sending === until) break;
+    if (entry.type === "file") events.push({ type: "fileEnd", size: entry.size ?? 0, crc32c: entry.crc32c ?? 0 });
+  }
+  queue.splice(0, taken);
+}
+
+function addChunks(events: DownloadEvent[], bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+    events.push({ type: "chunk", bytes: at === 0 && bytes.length <= CHUNK_BYTES ? bytes : bytes.subarray(at, at + CHUNK_BYTES) });
+  }
+}
+
+function finishPiece(sending: Sending, bytes: Uint8Array, events: DownloadEvent[], totals: { bytes: number }): void {
+  sending.left -= bytes.length;
+  totals.bytes += bytes.length;
+  if (sending.rangeCrc !== undefined) sending.rangeCrc = crc32c(bytes, sending.rangeCrc);
+  if (sending.left > 0) return;
+  const { entry } = sending;
+  if (sending.rangeCrc !== undefined) events.push({ type: "fileEnd", size: sending.to - sending.from, crc32c: sending.rangeCrc });
+  else events.push({ type: "fileEnd", size: entry.size ?? 0, crc32c: entry.crc32c ?? 0 });
+}
+
+function* slices<T>(items: readonly T[], size: number): Generator<readonly T[]> {
+  for (let at = 0; at < items.length; at += size) yield items.slice(at, at + size);
+}

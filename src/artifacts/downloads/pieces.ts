@@ -1,0 +1,157 @@
+/**
+ * Reads stretches of files, checked piece by piece. Pieces that lie side by side in a data object come in one request, and requests run
+ * ahead of whoever consumes them, as far as memory allows.
+ */
+import { crc32c } from "../../lib/crc32c.ts";
+import { type Driver, StoreError } from "../../store/driver.ts";
+import { inProject } from "../keys.ts";
+import type { StoredExtent } from "../manifests/index.ts";
+import { CHECKED_PIECE_BYTES } from "../uploads/data-writer.ts";
+import type { ReadAhead } from "./read-ahead.ts";
+
+/** Bytes in one request: enough that its latency is small beside its transfer. */
+const FETCH_BYTES = 4 * CHECKED_PIECE_BYTES;
+/** Bytes in one request while memory for reading ahead is short: one piece, the least that can be checked. */
+const SMALL_FETCH_BYTES = CHECKED_PIECE_BYTES;
+/** Requests of one download that are under way or wait to be consumed. */
+const FETCHES_AHEAD = 4;
+
+/** A piece of a data object that has a checksum of its own, and who wants which part of it. */
+export interface Piece<T> {
+  readonly object: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly crc32c: number;
+  /** The part that is wanted, counted from the piece's start. */
+  readonly from: number;
+  readonly to: number;
+  readonly owner: T;
+}
+
+/** What reading a piece gave: the wanted part, or why it can't be had. */
+export type ReadPiece<T> = { readonly owner: T; readonly bytes: Uint8Array } | { readonly owner: T; readonly damage: string };
+
+/** The pieces that cover a file from byte `from` up to byte `to`. */
+export function* piecesOf<T>(extents: readonly StoredExtent[], from: number, to: number, owner: T): Generator<Piece<T>> {
+  let extentStart = 0;
+  for (const extent of extents) {
+    const extentEnd = extentStart + extent.length;
+    if (extentEnd > from && extentStart < to) {
+      const first = Math.max(0, Math.floor((from - extentStart) / CHECKED_PIECE_BYTES));
+      for (let i = first; i < extent.crc32c.length; i++) {
+        const start = extentStart + i * CHECKED_PIECE_BYTES;
+        if (start >= to) break;
+        const length = Math.min(CHECKED_PIECE_BYTES, extentEnd - start);
+        yield {
+          object: extent.object,
+          offset: extent.offset + i * CHECKED_PIECE_BYTES,
+          length,
+          crc32c: extent.crc32c[i] as number,
+          from: Math.max(0, from - start),
+          to: Math.min(length, to - start),
+          owner,
+        };
+      }
+    }
+    extentStart = extentEnd;
+    if (extentStart >= to) return;
+  }
+}
+
+interface Fetch<T> {
+  readonly pieces: Piece<T>[];
+  bytes: number;
+}
+
+/** Reads pieces in their order. Gives them in batches, one for each request. */
+export async function* readPieces<T>(
+  driver: Driver,
+  project: string,
+  pieces: AsyncIterable<readonly Piece<T>[]>,
+  readAhead: ReadAhead,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<readonly ReadPiece<T>[], void, undefined> {
+  const abort = new AbortController();
+  const either = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
+  const fetches = groupFetches(pieces, () => (readAhead.hasRoom(FETCH_BYTES) ? FETCH_BYTES : SMALL_FETCH_BYTES));
+  const ahead: { fetch: Fetch<T>; result: Promise<readonly ReadPiece<T>[]> }[] = [];
+  let ended = false;
+  try {
+    for (;;) {
+      // The first request is always allowed, the further ones only while the memory for reading ahead lasts.
+      while (!ended && ahead.length < FETCHES_AHEAD && (ahead.length === 0 || readAhead.hasRoom(FETCH_BYTES))) {
+        const next = await fetches.next();
+        if (next.done) {
+          ended = true;
+          break;
+        }
+        readAhead.take(next.value.bytes);
+        const result = fetchPieces(driver, project, next.value, either);
+        result.catch(() => {});
+        ahead.push({ fetch: next.value, result });
+      }
+      const first = ahead[0];
+      if (!first) return;
+      const batch = await first.result;
+      ahead.shift();
+      try {
+        yield batch;
+      } finally {
+        readAhead.release(first.fetch.bytes);
+      }
+    }
+  } finally {
+    abort.abort();
+    for (const { fetch } of ahead) readAhead.release(fetch.bytes);
+    await fetches.return?.(undefined);
+  }
+}
+
+async function* groupFetches<T>(pieces: AsyncIterable<readonly Piece<T>[]>, maxBytes: () => number): AsyncGenerator<Fetch<T>, void, undefined> {
+  let fetch: Fetch<T> | undefined;
+  for await (const batch of pieces) {
+    for (const piece of batch) {
+      const last = fetch?.pieces.at(-1);
+      const adjacent = last !== undefined && last.object === piece.object && last.offset + last.length === piece.offset;
+      if (fetch && (!adjacent || fetch.bytes + piece.length > maxBytes())) {
+        yield fetch;
+        fetch = undefined;
+      }
+      fetch ??= { pieces: [], bytes: 0 };
+      fetch.pieces.push(piece);
+      fetch.bytes += piece.length;
+    }
+  }
+  if (fetch) yield fetch;
+}
+
+async function fetchPieces<T>(driver: Driver, project: string, fetch: Fetch<T>, signal: AbortSignal): Promise<readonly ReadPiece<T>[]> {
+  const bytes = await readStretch(driver, project, fetch.pieces, fetch.bytes, signal);
+  const results: ReadPiece<T>[] = [];
+  let offset = 0;
+  for (const piece of fetch.pieces) {
+    let part = bytes?.subarray(offset, offset + piece.length);
+    offset += piece.length;
+    // Damage on the way here looks like damage in the store: ask once more, for this piece alone.
+    if (!isWhole(part, piece)) part = await readStretch(driver, project, [piece], piece.length, signal);
+    const { owner } = piece;
+    if (isWhole(part, piece)) results.push({ owner, bytes: part.subarray(piece.from, piece.to) });
+    else results.push({ owner, damage: part ? `stored bytes are damaged in ${piece.object}` : `${piece.object} is missing in the store` });
+  }
+  return results;
+}
+
+function isWhole<T>(bytes: Uint8Array | undefined, piece: Piece<T>): bytes is Uint8Array {
+  return bytes?.length === piece.length && crc32c(bytes) === piece.crc32c;
+}
+
+// `undefined` if the object is gone or too short.
+async function readStretch<T>(driver: Driver, project: string, pieces: readonly Piece<T>[], length: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  const first = pieces[0] as Piece<T>;
+  try {
+    return await driver.read(inProject(project, first.object), { offset: first.offset, length }, { signal });
+  } catch (error) {
+    if (error instanceof StoreError && (error.kind === "notFound" || error.kind === "outOfRange" || error.kind === "damaged")) return undefined;
+    throw error;
+  }
+}
