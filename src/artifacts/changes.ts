@@ -25,10 +25,11 @@ export async function deleteRun(context: Context, project: string, run: string, 
     const names = tags.map((tag) => JSON.stringify(tag)).join(", ");
     throw new ArtifactsFailure("RUN_HAS_TAGS", `run "${run}" has tags: ${names}; delete them first, or force the deletion`, { run, tags: tags.join(",") });
   }
-  // A tag that was made while the run was deleted would keep showing it, so forcing looks for tags once more afterwards.
+  if (!options.force) return appendDeletion(context, project, run, id, []);
   await deleteTags(context, project, run, id);
   const deleted = await appendDeletion(context, project, run, id, tags);
-  if (options.force) await deleteTags(context, project, run, id);
+  // A tag that was made meanwhile would keep showing the run.
+  await deleteTags(context, project, run, `${id}-again`);
   return deleted;
 }
 

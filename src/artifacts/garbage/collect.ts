@@ -1,0 +1,151 @@
+/**
+ * Garbage collection in two steps a grace period apart, so that whatever was under way when an object seemed unreachable has ended
+ * before the object goes: first it is condemned, in a list of its own; then, if it is still unreachable, deleted.
+ */
+import { create } from "@bufbuild/protobuf";
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { CondemnedListSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import type { Context } from "../context.ts";
+import { afterProject, dataPrefix, endedKey, FORMAT_PREFIX, garbagePrefix, uploadKey } from "../keys.ts";
+import type { CallContext, GarbageProgress } from "../types.ts";
+import { randomId } from "../uploads/uploads.ts";
+import { markReachable } from "./mark.ts";
+import { listUploadRecords, shutOut, type UploadRecord } from "./uploads.ts";
+
+const DEFAULT_GRACE_MS = 24 * 60 * 60 * 1000;
+/** Keys in one list of condemned objects. */
+const KEYS_PER_LIST = 10_000;
+/** Objects between two messages of progress. */
+const PROGRESS_OBJECTS = 1000;
+
+interface Run {
+  readonly graceMs: number;
+  readonly dryRun: boolean;
+  readonly counts: { scannedObjects: number; condemnedObjects: number; condemnedBytes: number; deletedObjects: number; deletedBytes: number };
+}
+
+export async function* collectGarbage(
+  context: Context,
+  options: { graceMs?: number; dryRun?: boolean },
+  { signal }: CallContext,
+): AsyncGenerator<GarbageProgress, void, undefined> {
+  const counts = { scannedObjects: 0, condemnedObjects: 0, condemnedBytes: 0, deletedObjects: 0, deletedBytes: 0 };
+  const run: Run = { graceMs: options.graceMs ?? DEFAULT_GRACE_MS, dryRun: options.dryRun === true, counts };
+  for await (const project of projects(context)) {
+    for await (const _ of collectProject(context, project, run)) {
+      signal?.throwIfAborted();
+      yield { ...counts, done: false };
+    }
+  }
+  yield { ...counts, done: true };
+}
+
+async function* projects(context: Context): AsyncGenerator<string, void, undefined> {
+  let after: string | undefined;
+  for (;;) {
+    const first = await context.objects.first("", after);
+    if (!first) return;
+    const project = first.key.slice(0, first.key.indexOf("/"));
+    if (project !== FORMAT_PREFIX.slice(0, -1)) yield project;
+    after = afterProject(project);
+  }
+}
+
+/** One object that nothing reaches. */
+interface Candidate {
+  readonly key: string;
+  readonly size: number;
+  readonly upload: UploadRecord;
+}
+
+async function* collectProject(context: Context, project: string, run: Run): AsyncGenerator<void, void, undefined> {
+  const { objects } = context;
+  const { counts, graceMs, dryRun } = run;
+  const nowMs = await storeTime(context, project, dryRun);
+  const dueMs = nowMs - graceMs;
+  const condemned = await loadCondemned(context, project);
+  const uploads = await listUploadRecords(context, project, dueMs);
+  const reachable = await markReachable(context, project, uploads.values());
+  const shut = new Map<string, Promise<boolean>>();
+  const fresh: string[] = [];
+
+  async function judge({ key, size, upload }: Candidate): Promise<void> {
+    const since = condemned.times.get(key);
+    const due = graceMs === 0 || (since !== undefined && since <= dueMs);
+    if (since === undefined) {
+      counts.condemnedObjects++;
+      counts.condemnedBytes += size;
+      if (graceMs > 0) fresh.push(key);
+    }
+    if (!due) return;
+    if (!dryRun) {
+      let door = shut.get(upload.id);
+      if (!door) shut.set(upload.id, (door = shutOutAndForget(context, project, upload)));
+      if (!(await door)) return;
+      await objects.delete(key);
+    }
+    counts.deletedObjects++;
+    counts.deletedBytes += size;
+  }
+
+  for (const upload of uploads.values()) {
+    counts.scannedObjects++;
+    if (upload.live) continue;
+    if (upload.start) await judge({ key: uploadKey(project, upload.id), size: upload.startSize, upload });
+    else if (upload.end) await judge({ key: endedKey(project, upload.id), size: 0, upload });
+  }
+  const prefix = dataPrefix(project);
+  const relative = prefix.length - "data/".length;
+  for await (const { key, size } of objects.list(prefix)) {
+    if (++counts.scannedObjects % PROGRESS_OBJECTS === 0) yield;
+    const upload = uploads.get(key.slice(prefix.length, key.indexOf("/", prefix.length)));
+    // An id that was not there when the uploads were listed is younger than that.
+    if (!upload || upload.live || reachable.has(key.slice(relative))) continue;
+    await judge({ key, size, upload });
+  }
+  if (!dryRun) {
+    await condemn(context, project, fresh, nowMs);
+    for (const { key, time } of condemned.lists) if (graceMs === 0 || time <= dueMs) await objects.delete(key);
+  }
+  yield;
+}
+
+// The start goes before any data: a finish looks for it.
+async function shutOutAndForget(context: Context, project: string, upload: UploadRecord): Promise<boolean> {
+  if (!(await shutOut(context, project, upload))) return false;
+  if (upload.start) await context.objects.delete(uploadKey(project, upload.id));
+  return true;
+}
+
+async function condemn(context: Context, project: string, keys: readonly string[], nowMs: number): Promise<void> {
+  for (let at = 0; at < keys.length; at += KEYS_PER_LIST) {
+    const list = create(CondemnedListSchema, { time: timestampFromDate(new Date(nowMs)), keys: keys.slice(at, at + KEYS_PER_LIST) });
+    await context.objects.put(`${garbagePrefix(project)}${new Date(nowMs).toISOString()}-${randomId(context)}`, CondemnedListSchema, list);
+  }
+}
+
+async function loadCondemned(context: Context, project: string): Promise<{ times: Map<string, number>; lists: { key: string; time: number }[] }> {
+  const times = new Map<string, number>();
+  const lists: { key: string; time: number }[] = [];
+  for await (const { key } of context.objects.list(garbagePrefix(project))) {
+    const list = await context.objects.getFresh(key, CondemnedListSchema);
+    if (!list?.time) continue;
+    const time = timestampDate(list.time).getTime();
+    lists.push({ key, time });
+    for (const condemnedKey of list.keys) times.set(condemnedKey, Math.min(time, times.get(condemnedKey) ?? time));
+  }
+  return { times, lists };
+}
+
+// Ages are told by the store's clock; the one way to ask it is to make an object.
+async function storeTime(context: Context, project: string, dryRun: boolean): Promise<number> {
+  if (dryRun) return context.now().getTime();
+  const key = `${garbagePrefix(project)}clock-${randomId(context)}`;
+  await context.objects.put(key, CondemnedListSchema, create(CondemnedListSchema));
+  try {
+    const object = await context.objects.first(key);
+    return object?.lastModified.getTime() ?? context.now().getTime();
+  } finally {
+    await context.objects.delete(key);
+  }
+}
