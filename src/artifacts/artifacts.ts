@@ -43,7 +43,15 @@ export async function createArtifacts(driver: Driver, options: ArtifactsOptions 
   const tags = createTagLog(objects);
   const reader = (project: string): ObjectReader => ({
     read: (location, signal) =>
-      objects.read({ key: inProject(project, location.key), offset: Number(location.offset), length: Number(location.length), crc32c: location.crc32c }, signal),
+      objects.read(
+        {
+          key: inProject(project, location.key),
+          offset: Number(location.offset),
+          length: Number(location.length),
+          crc32c: location.crc32c,
+        },
+        signal,
+      ),
   });
   const background = new Set<Promise<void>>();
   const context: Context = {

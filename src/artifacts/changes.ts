@@ -5,16 +5,21 @@ import { DeletionSchema, type TagEntry, TagRemovalSchema, TagSetSchema } from ".
 import { checkId, checkName, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
 import { ArtifactsFailure } from "./errors.ts";
+import { stateOf } from "./log.ts";
 import { pageOf } from "./paging.ts";
 import { type TagLogged, tagExists, tagNotFound } from "./tags.ts";
 import type { PageRequest, TagInfo } from "./types.ts";
 import { randomId } from "./uploads/uploads.ts";
 import { pathNotFound, runNotFound } from "./views.ts";
-import { stateOf } from "./log.ts";
 
 const TAG_PAGE = { defaultSize: 1000, maxSize: 1000 };
 
-export async function deleteRun(context: Context, project: string, run: string, options: { force?: boolean; requestId?: string } = {}): Promise<readonly string[]> {
+export async function deleteRun(
+  context: Context,
+  project: string,
+  run: string,
+  options: { force?: boolean; requestId?: string } = {},
+): Promise<readonly string[]> {
   checkName("project", project);
   checkName("run", run);
   const id = requestId(context, options.requestId);
@@ -23,7 +28,10 @@ export async function deleteRun(context: Context, project: string, run: string, 
     const state = await context.log.head(project, run);
     if (!state || !stateOf(state)) throw runNotFound(run);
     const names = tags.map((tag) => JSON.stringify(tag)).join(", ");
-    throw new ArtifactsFailure("RUN_HAS_TAGS", `run "${run}" has tags: ${names}; delete them first, or force the deletion`, { run, tags: tags.join(",") });
+    throw new ArtifactsFailure("RUN_HAS_TAGS", `run "${run}" has tags: ${names}; delete them first, or force the deletion`, {
+      run,
+      tags: tags.join(","),
+    });
   }
   if (!options.force) return appendDeletion(context, project, run, id, []);
   await deleteTags(context, project, run, id);
@@ -33,7 +41,13 @@ export async function deleteRun(context: Context, project: string, run: string, 
   return deleted;
 }
 
-async function appendDeletion(context: Context, project: string, run: string, id: string, tags: readonly string[]): Promise<readonly string[]> {
+async function appendDeletion(
+  context: Context,
+  project: string,
+  run: string,
+  id: string,
+  tags: readonly string[],
+): Promise<readonly string[]> {
   return context.lock(`${project}/${run}`, async () => {
     for (;;) {
       const head = await context.log.head(project, run);
@@ -83,7 +97,11 @@ export async function getTag(context: Context, project: string, tag: string): Pr
   return found.info;
 }
 
-export async function listTags(context: Context, project: string, page: PageRequest = {}): Promise<{ tags: readonly TagInfo[]; nextPageToken: string }> {
+export async function listTags(
+  context: Context,
+  project: string,
+  page: PageRequest = {},
+): Promise<{ tags: readonly TagInfo[]; nextPageToken: string }> {
   checkName("project", project);
   const all = (await context.tags.all(project)).map((tag) => tag.info);
   const { items, nextPageToken } = pageOf(all, (tag) => tag.name, page, TAG_PAGE);

@@ -1,9 +1,10 @@
 /** What the parts of this room share. */
-import type { MemoryBudget } from "./uploads/memory-budget.ts";
+
 import type { RunLog } from "./log.ts";
 import type { ObjectReader, ObjectWriter } from "./manifests/index.ts";
 import type { Objects } from "./objects.ts";
 import type { TagLog } from "./tags.ts";
+import type { MemoryBudget } from "./uploads/memory-budget.ts";
 import type { Views } from "./views.ts";
 
 export interface Context {

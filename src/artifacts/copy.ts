@@ -45,7 +45,12 @@ export async function copy(context: Context, query: CopyQuery, { signal }: CallC
 }
 
 // The start names what is read, so that garbage collection leaves it alone meanwhile.
-async function begin(context: Context, { project, run }: CopyQuery, id: string, source: { run: string; seq: number }): Promise<UploadStart> {
+async function begin(
+  context: Context,
+  { project, run }: CopyQuery,
+  id: string,
+  source: { run: string; seq: number },
+): Promise<UploadStart> {
   await claimRunFor(context, project, run);
   const head = await context.log.head(project, run);
   const start = create(UploadStartSchema, {

@@ -17,9 +17,13 @@ export async function openFormat(objects: Objects, writer: string): Promise<void
   const version = Math.max(...versions);
   if (version === FORMAT_VERSION) return;
   const { name } = objects.driver;
-  throw new ArtifactsFailure("FORMAT_UNKNOWN", `${name} has format ${version}, this version knows format ${FORMAT_VERSION}: use a version that knows it`, {
-    version: String(version),
-  });
+  throw new ArtifactsFailure(
+    "FORMAT_UNKNOWN",
+    `${name} has format ${version}, this version knows format ${FORMAT_VERSION}: use a version that knows it`,
+    {
+      version: String(version),
+    },
+  );
 }
 
 async function createFormat(objects: Objects, writer: string): Promise<void> {
@@ -28,6 +32,9 @@ async function createFormat(objects: Objects, writer: string): Promise<void> {
   // The second must be told that it exists: a store that ignores the condition would lose tags and commits in races.
   const again = create(FormatSchema, { version: FORMAT_VERSION, writer: `${writer} (probe)` });
   if (await objects.put(formatKey(FORMAT_VERSION), FormatSchema, again)) {
-    throw new StoreError("unsupported", `${objects.driver.name} overwrites objects although it is told not to: it can't be used as a store`);
+    throw new StoreError(
+      "unsupported",
+      `${objects.driver.name} overwrites objects although it is told not to: it can't be used as a store`,
+    );
   }
 }

@@ -30,7 +30,10 @@ export async function listEntries(
   const asked = checkPathOrRoot(query.prefix ?? "");
   const token = decodeEntryToken(query.pageToken);
   const resolved = await context.views.resolve(project, reference);
-  const pinned = token && token.seq !== resolved.seq ? { ...resolved, seq: token.seq, view: await context.views.at(project, token.run, token.seq) } : resolved;
+  const pinned =
+    token && token.seq !== resolved.seq
+      ? { ...resolved, seq: token.seq, view: await context.views.at(project, token.run, token.seq) }
+      : resolved;
   if (token && token.run !== resolved.run) throw invalidToken();
   const prefix = await checkShown(pinned, asked, { reference });
 
@@ -57,7 +60,12 @@ export async function listEntries(
   };
 }
 
-async function* levels({ view }: ResolvedView, prefix: string, recursive: boolean, after: string | undefined): AsyncGenerator<readonly Entry[]> {
+async function* levels(
+  { view }: ResolvedView,
+  prefix: string,
+  recursive: boolean,
+  after: string | undefined,
+): AsyncGenerator<readonly Entry[]> {
   const from = after ? { startAfter: after } : {};
   const itself = await view.get(prefix);
   if (recursive) {
@@ -77,7 +85,8 @@ function decodeEntryToken(token: string | undefined): EntryToken | undefined {
   if (text === undefined) return undefined;
   try {
     const { run, seq, after } = JSON.parse(text) as Record<string, unknown>;
-    if (typeof run === "string" && Number.isSafeInteger(seq) && (seq as number) > 0 && typeof after === "string") return { run, seq: seq as number, after };
+    if (typeof run === "string" && Number.isSafeInteger(seq) && (seq as number) > 0 && typeof after === "string")
+      return { run, seq: seq as number, after };
   } catch {
     // Falls through to the refusal.
   }
@@ -90,7 +99,11 @@ export async function getRun(context: Context, project: string, run: string): Pr
   return describe(context, project, run, state, await context.tags.all(project));
 }
 
-export async function listRuns(context: Context, project: string, page: PageRequest = {}): Promise<{ runs: readonly RunInfo[]; nextPageToken: string }> {
+export async function listRuns(
+  context: Context,
+  project: string,
+  page: PageRequest = {},
+): Promise<{ runs: readonly RunInfo[]; nextPageToken: string }> {
   checkName("project", project);
   const limit = pageSize(page, RUN_PAGE);
   const after = decodeToken(page.pageToken);

@@ -9,7 +9,12 @@ interface PageRules {
   compare?(a: string, b: string): number;
 }
 
-export function pageOf<T>(sorted: readonly T[], keyOf: (item: T) => string, request: PageRequest, rules: PageRules): { items: T[]; nextPageToken: string } {
+export function pageOf<T>(
+  sorted: readonly T[],
+  keyOf: (item: T) => string,
+  request: PageRequest,
+  rules: PageRules,
+): { items: T[]; nextPageToken: string } {
   const size = pageSize(request, rules);
   const after = decodeToken(request.pageToken);
   const compare = rules.compare ?? ((a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0));

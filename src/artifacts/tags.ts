@@ -30,7 +30,14 @@ export interface TagLog {
    * Creates the next entry for the request `id`, unless it made one before, which is then given. `allow` sees the newest entry before
    * each try and throws to refuse.
    */
-  append(project: string, tag: string, id: string, change: TagEntry["change"], now: Date, allow: (head: TagLogged | undefined) => void): Promise<TagLogged>;
+  append(
+    project: string,
+    tag: string,
+    id: string,
+    change: TagEntry["change"],
+    now: Date,
+    allow: (head: TagLogged | undefined) => void,
+  ): Promise<TagLogged>;
 }
 
 export function createTagLog(objects: Objects): TagLog {
@@ -74,7 +81,9 @@ export function createTagLog(objects: Objects): TagLog {
         if (name !== previous) newest.push(key);
         previous = name;
       }
-      const tags = await Promise.all(newest.map(async (key) => toSetTag(project, key.slice(prefix.length, key.lastIndexOf("/")), await load(key))));
+      const tags = await Promise.all(
+        newest.map(async (key) => toSetTag(project, key.slice(prefix.length, key.lastIndexOf("/")), await load(key))),
+      );
       return tags.filter((tag) => tag !== undefined).sort((a, b) => (a.info.name < b.info.name ? -1 : 1));
     },
     async append(project, tag, id, change, now, allow) {

@@ -193,7 +193,11 @@ export interface Artifacts {
   /** Claims a generated name for a server's current run. */
   claimRun(project: string): Promise<string>;
   startUpload(target: UploadTarget, context?: CallContext): Promise<UploadSession>;
-  getUpload(project: string, uploadId: string, page?: PageRequest): Promise<{ upload: UploadInfo; files: readonly PersistedFile[]; nextPageToken: string }>;
+  getUpload(
+    project: string,
+    uploadId: string,
+    page?: PageRequest,
+  ): Promise<{ upload: UploadInfo; files: readonly PersistedFile[]; nextPageToken: string }>;
   listUploads(project: string, page?: PageRequest): Promise<{ uploads: readonly UploadInfo[]; nextPageToken: string }>;
   abortUpload(project: string, uploadId: string): Promise<void>;
   /** Iterating it to its end is the download; leaving it early frees what it holds. Events come in batches. */

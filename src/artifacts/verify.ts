@@ -1,9 +1,10 @@
 /** Reads every byte of a reference and checks it. */
+
+import { combineCrc32c, crc32c } from "../lib/crc32c.ts";
 import { checkName } from "./check.ts";
 import type { Context } from "./context.ts";
 import { type Piece, piecesOf, readPieces } from "./downloads/pieces.ts";
 import type { ReadAhead } from "./downloads/read-ahead.ts";
-import { combineCrc32c, crc32c } from "../lib/crc32c.ts";
 import type { StoredEntry } from "./manifests/index.ts";
 import type { CallContext, Reference, VerifyEvent } from "./types.ts";
 
@@ -65,7 +66,8 @@ export async function* verify(
 
 function* end({ entry, left, crc, damage }: Checked, done: { files: number; damaged: number }): Generator<VerifyEvent> {
   done.files++;
-  const problem = damage ?? (left > 0 ? `${left} bytes are missing` : crc !== entry.crc32c ? "its bytes are not those that were uploaded" : undefined);
+  const problem =
+    damage ?? (left > 0 ? `${left} bytes are missing` : crc !== entry.crc32c ? "its bytes are not those that were uploaded" : undefined);
   if (!problem) return;
   done.damaged++;
   yield { type: "damaged", path: entry.path, problem };

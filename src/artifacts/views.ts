@@ -112,7 +112,6 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
   return views;
 }
 
-
 function commitOf({ seq, entry }: Logged): { seq: number; manifest: Manifest }[] {
   if (entry.change.case !== "commit") return [];
   const { manifest } = entry.change.value;

@@ -56,5 +56,7 @@ function rank(code: number): number {
 
 /** Whether `path` is `folder` or lies in it; everything lies in the root. */
 export function isWithin(path: string, folder: string): boolean {
-  return folder === "" || path === folder || (path.length > folder.length && path.charCodeAt(folder.length) === SLASH && path.startsWith(folder));
+  return (
+    folder === "" || path === folder || (path.length > folder.length && path.charCodeAt(folder.length) === SLASH && path.startsWith(folder))
+  );
 }

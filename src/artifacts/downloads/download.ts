@@ -94,7 +94,11 @@ export function withoutExtents({ extents: _, ...entry }: StoredEntry): Entry {
   return entry;
 }
 
-async function checkRange(resolved: ResolvedView, path: string, range: { offset: number; length?: number }): Promise<{ from: number; to: number }> {
+async function checkRange(
+  resolved: ResolvedView,
+  path: string,
+  range: { offset: number; length?: number },
+): Promise<{ from: number; to: number }> {
   const entry = await resolved.view.get(path);
   const size = entry?.size;
   if (entry?.type !== "file" || size === undefined) {
@@ -102,13 +106,21 @@ async function checkRange(resolved: ResolvedView, path: string, range: { offset:
   }
   if (range.offset >= size || range.length === 0) {
     const wanted = range.length === 0 ? "0 bytes" : `from byte ${range.offset}`;
-    throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} has ${size} bytes: a range of ${wanted} is outside it`, { path, size: String(size) });
+    throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} has ${size} bytes: a range of ${wanted} is outside it`, {
+      path,
+      size: String(size),
+    });
   }
   return { from: range.offset, to: range.length === undefined ? size : Math.min(size, range.offset + range.length) };
 }
 
 // What must be read of an entry; the entry itself joins the queue of those to be sent.
-function plan(entry: StoredEntry, range: { from: number; to: number } | undefined, held: ReadonlyMap<string, number> | undefined, queue: Sending[]): Piece<Sending>[] {
+function plan(
+  entry: StoredEntry,
+  range: { from: number; to: number } | undefined,
+  held: ReadonlyMap<string, number> | undefined,
+  queue: Sending[],
+): Piece<Sending>[] {
   const size = entry.size ?? 0;
   const from = range?.from ?? Math.min(size, held?.get(entry.path) ?? 0);
   const to = range?.to ?? size;

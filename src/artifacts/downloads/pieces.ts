@@ -107,7 +107,10 @@ export async function* readPieces<T>(
   }
 }
 
-async function* groupFetches<T>(pieces: AsyncIterable<readonly Piece<T>[]>, maxBytes: () => number): AsyncGenerator<Fetch<T>, void, undefined> {
+async function* groupFetches<T>(
+  pieces: AsyncIterable<readonly Piece<T>[]>,
+  maxBytes: () => number,
+): AsyncGenerator<Fetch<T>, void, undefined> {
   let fetch: Fetch<T> | undefined;
   for await (const batch of pieces) {
     for (const piece of batch) {
@@ -146,12 +149,19 @@ function isWhole<T>(bytes: Uint8Array | undefined, piece: Piece<T>): bytes is Ui
 }
 
 // `undefined` if the object is gone or too short.
-async function readStretch<T>(driver: Driver, project: string, pieces: readonly Piece<T>[], length: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+async function readStretch<T>(
+  driver: Driver,
+  project: string,
+  pieces: readonly Piece<T>[],
+  length: number,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
   const first = pieces[0] as Piece<T>;
   try {
     return await driver.read(inProject(project, first.object), { offset: first.offset, length }, { signal });
   } catch (error) {
-    if (error instanceof StoreError && (error.kind === "notFound" || error.kind === "outOfRange" || error.kind === "damaged")) return undefined;
+    if (error instanceof StoreError && (error.kind === "notFound" || error.kind === "outOfRange" || error.kind === "damaged"))
+      return undefined;
     throw error;
   }
 }

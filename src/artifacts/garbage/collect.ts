@@ -21,7 +21,13 @@ const PROGRESS_OBJECTS = 1000;
 interface Run {
   readonly graceMs: number;
   readonly dryRun: boolean;
-  readonly counts: { scannedObjects: number; condemnedObjects: number; condemnedBytes: number; deletedObjects: number; deletedBytes: number };
+  readonly counts: {
+    scannedObjects: number;
+    condemnedObjects: number;
+    condemnedBytes: number;
+    deletedObjects: number;
+    deletedBytes: number;
+  };
 }
 
 export async function* collectGarbage(
@@ -124,7 +130,10 @@ async function condemn(context: Context, project: string, keys: readonly string[
   }
 }
 
-async function loadCondemned(context: Context, project: string): Promise<{ times: Map<string, number>; lists: { key: string; time: number }[] }> {
+async function loadCondemned(
+  context: Context,
+  project: string,
+): Promise<{ times: Map<string, number>; lists: { key: string; time: number }[] }> {
   const times = new Map<string, number>();
   const lists: { key: string; time: number }[] = [];
   for await (const { key } of context.objects.list(garbagePrefix(project))) {

@@ -1,10 +1,9 @@
 /** Finds what runs, tags and live uploads of a project reach. */
-import { LogEntrySchema, type Manifest } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { LogEntrySchema, type Manifest, SnapshotSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { Context } from "../context.ts";
 import { lastSegment, logKey, numberOf, runsPrefix, snapshotPrefix } from "../keys.ts";
 import { deletedSeqAfter } from "../log.ts";
 import { manifestLocations } from "../manifests/index.ts";
-import { SnapshotSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { UploadRecord } from "./uploads.ts";
 
 /** The keys of all data objects that something reaches, as records name them. */

@@ -21,13 +21,18 @@ export interface UploadRecord {
 }
 
 /** All ids of a project; folds of views are among them, without start and end. */
-export async function listUploadRecords(context: Context, project: string, liveSinceMs: number): Promise<ReadonlyMap<string, UploadRecord>> {
+export async function listUploadRecords(
+  context: Context,
+  project: string,
+  liveSinceMs: number,
+): Promise<ReadonlyMap<string, UploadRecord>> {
   const { objects } = context;
   const newest = new Map<string, number>();
   const sizes = new Map<string, number>();
   const note = (id: string, time: Date) => newest.set(id, Math.max(newest.get(id) ?? 0, time.getTime()));
   const prefix = dataPrefix(project);
-  for await (const { key, lastModified } of objects.list(prefix)) note(key.slice(prefix.length, key.indexOf("/", prefix.length)), lastModified);
+  for await (const { key, lastModified } of objects.list(prefix))
+    note(key.slice(prefix.length, key.indexOf("/", prefix.length)), lastModified);
   for await (const { key, size, lastModified } of objects.list(uploadsPrefix(project))) {
     note(lastSegment(key), lastModified);
     sizes.set(lastSegment(key), size);

@@ -5,18 +5,29 @@
  * log's next entry (or, for a tagged upload, the tag's) is created, which is the commit. Both happen once, however often this is called.
  */
 import { create } from "@bufbuild/protobuf";
-import { type Manifest, UploadEndSchema, UploadStartSchema, type UploadStart } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import {
+  LogEntrySchema,
+  type Manifest,
+  UploadEndSchema,
+  type UploadStart,
+  UploadStartSchema,
+} from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { Context } from "../context.ts";
 import { ArtifactsFailure } from "../errors.ts";
 import { foldWhenDue } from "../fold.ts";
 import { endedKey, logKey, uploadKey } from "../keys.ts";
 import { type Logged, nextEntry } from "../log.ts";
 import { tagExists } from "../tags.ts";
-import { LogEntrySchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { Committed } from "../types.ts";
 
 /** Decides that an upload is committed with this manifest, unless that was decided before, and commits it. */
-export async function finishAndCommit(context: Context, project: string, id: string, start: UploadStart, manifest: Manifest): Promise<Committed> {
+export async function finishAndCommit(
+  context: Context,
+  project: string,
+  id: string,
+  start: UploadStart,
+  manifest: Manifest,
+): Promise<Committed> {
   const end = create(UploadEndSchema, { outcome: { case: "finish", value: { manifest } } });
   if (await context.objects.put(endedKey(project, id), UploadEndSchema, end)) return complete(context, project, id, start, manifest);
   const decided = await context.objects.get(endedKey(project, id), UploadEndSchema);
@@ -26,7 +37,9 @@ export async function finishAndCommit(context: Context, project: string, id: str
 
 /** Commits an upload that was decided to be. */
 export async function complete(context: Context, project: string, id: string, start: UploadStart, manifest: Manifest): Promise<Committed> {
-  const commit = start.tag ? await completeTagged(context, project, id, start, manifest) : await completeRun(context, project, id, start, manifest);
+  const commit = start.tag
+    ? await completeTagged(context, project, id, start, manifest)
+    : await completeRun(context, project, id, start, manifest);
   foldWhenDue(context, project, start.run, commit);
   return {
     project,

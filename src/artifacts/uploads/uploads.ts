@@ -1,7 +1,13 @@
 /** Uploads by their ids: begun, gone on with, looked at, aborted. */
 import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { RunClaimSchema, type UploadEnd, UploadEndSchema, type UploadStart, UploadStartSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import {
+  RunClaimSchema,
+  type UploadEnd,
+  UploadEndSchema,
+  type UploadStart,
+  UploadStartSchema,
+} from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { comparePaths } from "../../lib/paths.ts";
 import { generateRunNameStem } from "../../lib/run-names.ts";
 import { checkId, checkName } from "../check.ts";
@@ -95,7 +101,11 @@ export async function getUpload(
 }
 
 /** Uploads that are neither committed nor aborted. */
-export async function listUploads(context: Context, project: string, page: PageRequest = {}): Promise<{ uploads: readonly UploadInfo[]; nextPageToken: string }> {
+export async function listUploads(
+  context: Context,
+  project: string,
+  page: PageRequest = {},
+): Promise<{ uploads: readonly UploadInfo[]; nextPageToken: string }> {
   checkName("project", project);
   const open: UploadInfo[] = [];
   for await (const { key } of context.objects.list(uploadsPrefix(project))) {
@@ -117,11 +127,16 @@ export async function abortUpload(context: Context, project: string, uploadId: s
   if (await context.objects.put(endedKey(project, uploadId), UploadEndSchema, end)) return;
   const decided = await context.objects.get(endedKey(project, uploadId), UploadEndSchema);
   if (decided?.outcome.case === "abort") return;
-  throw new ArtifactsFailure("UPLOAD_FINISHED", `upload ${uploadId} is committed or about to be: it can't be aborted`, { upload_id: uploadId });
+  throw new ArtifactsFailure("UPLOAD_FINISHED", `upload ${uploadId} is committed or about to be: it can't be aborted`, {
+    upload_id: uploadId,
+  });
 }
 
 export function randomId(context: Context): string {
-  const digits = () => Math.floor(context.random() * 2 ** 32).toString(16).padStart(8, "0");
+  const digits = () =>
+    Math.floor(context.random() * 2 ** 32)
+      .toString(16)
+      .padStart(8, "0");
   return digits() + digits();
 }
 
@@ -148,7 +163,13 @@ async function begin(context: Context, target: UploadTarget): Promise<UploadStar
   return first;
 }
 
-async function completeEnded(context: Context, project: string, id: string, start: UploadStart | undefined, end: UploadEnd): Promise<Committed> {
+async function completeEnded(
+  context: Context,
+  project: string,
+  id: string,
+  start: UploadStart | undefined,
+  end: UploadEnd,
+): Promise<Committed> {
   // Without a start of before, the end is what garbage collection left of an upload of long ago.
   if (!start || end.outcome.case !== "finish" || !end.outcome.value.manifest) throw uploadGone(id);
   return complete(context, project, id, start, end.outcome.value.manifest);
@@ -162,19 +183,33 @@ async function existing(context: Context, project: string, uploadId: string): Pr
 
 async function describe(context: Context, project: string, uploadId: string, start: UploadStart): Promise<UploadInfo> {
   const end = await context.objects.get(endedKey(project, uploadId), UploadEndSchema);
-  const info = { uploadId, run: start.run, created: start.time ? timestampDate(start.time) : new Date(0), ...(start.tag ? { tag: start.tag } : {}) };
+  const info = {
+    uploadId,
+    run: start.run,
+    created: start.time ? timestampDate(start.time) : new Date(0),
+    ...(start.tag ? { tag: start.tag } : {}),
+  };
   if (!end) return { ...info, state: "open" };
   if (end.outcome.case !== "finish" || !end.outcome.value.manifest) return { ...info, state: "aborted" };
   const commit = await findCommit(context, project, uploadId, start);
   if (commit === undefined) return { ...info, state: "finishing" };
   const { files, bytes } = end.outcome.value.manifest;
-  const committed = { project, run: start.run, commit, files: Number(files), bytes: Number(bytes), ...(start.tag ? { tag: start.tag } : {}) };
+  const committed = {
+    project,
+    run: start.run,
+    commit,
+    files: Number(files),
+    bytes: Number(bytes),
+    ...(start.tag ? { tag: start.tag } : {}),
+  };
   return { ...info, state: "committed", committed };
 }
 
 function checkSameTarget(start: UploadStart, target: UploadTarget): void {
   const same =
-    target.tag !== undefined ? start.tag === target.tag : start.tag === "" && (start.run === target.run || (start.runAssigned && target.runAssigned === true));
+    target.tag !== undefined
+      ? start.tag === target.tag
+      : start.tag === "" && (start.run === target.run || (start.runAssigned && target.runAssigned === true));
   if (same && !start.sourceRun) return;
   const was = start.tag ? `tag "${start.tag}"` : `run "${start.run}"`;
   throw new ArtifactsFailure("UPLOAD_ID_MISMATCH", `upload ${target.uploadId} was begun for ${was}`, { upload_id: target.uploadId });
