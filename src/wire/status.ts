@@ -43,6 +43,11 @@ export function failureOf(error: ConnectError): Failure {
   };
 }
 
+/** The detail that says an error's reason, to be given to `new ConnectError`. */
+export function reasonDetail(reason: ReasonName, metadata: Record<string, string> = {}) {
+  return { desc: ErrorInfoSchema, value: { reason, domain: ERROR_DOMAIN, metadata } };
+}
+
 /** The trailers that end a call: well, when there is no error. */
 export function encodeStatus(error: ConnectError | undefined): OutgoingHttpHeaders {
   const trailers = new Headers();

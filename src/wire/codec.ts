@@ -1,0 +1,33 @@
+/** What differs between the two streams: which message each one carries. */
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type DownloadResponse, DownloadResponseSchema, type UploadRequest, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import type { DownloadMessage, UploadMessage } from "./messages.ts";
+
+/** How messages of one stream become bytes and back. */
+export interface Codec<M> {
+  /** The byte that a chunk's field begins with: its number and "length-delimited". */
+  readonly chunkTag: number;
+  /** Whole messages other than chunks, and chunks in an unusual form. Throws what protobuf-es throws. */
+  readonly decode: (bytes: Uint8Array) => M;
+  /** Whole messages, chunks too. */
+  readonly encode: (message: M) => Uint8Array;
+}
+
+const LENGTH_DELIMITED = 2;
+/** Nobody here looks at fields of newer versions, so they aren't kept. */
+const readOptions = { readUnknownFields: false };
+
+/** A message of UploadRequest. */
+export const uploadCodec: Codec<UploadMessage> = {
+  chunkTag: (UploadRequestSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
+  decode: (bytes) => fromBinary(UploadRequestSchema, bytes, readOptions).message,
+  // An object literal instead of `create`, which looks at each field of the value again.
+  encode: (message) => toBinary(UploadRequestSchema, { $typeName: UploadRequestSchema.typeName, message } as UploadRequest),
+};
+
+/** A message of DownloadResponse. */
+export const downloadCodec: Codec<DownloadMessage> = {
+  chunkTag: (DownloadResponseSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
+  decode: (bytes) => fromBinary(DownloadResponseSchema, bytes, readOptions).message,
+  encode: (message) => toBinary(DownloadResponseSchema, { $typeName: DownloadResponseSchema.typeName, message } as DownloadResponse),
+};

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { create, fromBinary, protoInt64 } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { UploadRequestSchema, UploadStartSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { EntryHeaderSchema, EntryType, FileEndSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { uploadCodec } from "../../src/wire/codec.ts";
+import type { UploadMessage } from "../../src/wire/messages.ts";
+import { createMessageReader } from "../../src/wire/reader.ts";
+import { createMessageWriter } from "../../src/wire/writer.ts";
+
+const MAX_CHUNK = 20_000;
+
+const message: fc.Arbitrary<UploadMessage> = fc.oneof(
+  fc.integer({ min: 0, max: 50_000 }).map((size): UploadMessage => ({ case: "chunk", value: new Uint8Array(size).fill(size) })),
+  fc.string({ maxLength: 200 }).map((uploadId): UploadMessage => ({ case: "start", value: create(UploadStartSchema, { uploadId }) })),
+  fc.record({ path: fc.string({ maxLength: 70_000 }), mode: fc.nat() }).map(({ path, mode }): UploadMessage => ({ case: "file", value: create(EntryHeaderSchema, { path, mode, type: EntryType.FILE }) })),
+  fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value): UploadMessage => ({ case: "skip", value: protoInt64.uParse(value) as bigint })),
+  fc.nat().map((crc32c): UploadMessage => ({ case: "fileEnd", value: create(FileEndSchema, { crc32c, size: 7n }) })),
+);
+
+/** The messages in framed bytes, by protobuf-es. */
+function decode(bytes: Buffer): UploadMessage[] {
+  const messages: UploadMessage[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    assert.equal(bytes[at], 0);
+    const length = bytes.readUInt32BE(at + 1);
+    messages.push(fromBinary(UploadRequestSchema, bytes.subarray(at + 5, at + 5 + length)).message);
+    at += 5 + length;
+  }
+  return messages;
+}
+
+/** What the writer is expected to make of messages: chunks over the limit in several. */
+function cut(messages: readonly UploadMessage[]): UploadMessage[] {
+  return messages.flatMap((each) => {
+    if (each.case !== "chunk") return [each];
+    const parts: UploadMessage[] = [];
+    for (let at = 0; at === 0 || at < each.value.length; at += MAX_CHUNK) parts.push({ case: "chunk", value: each.value.subarray(at, at + MAX_CHUNK) });
+    return parts;
+  });
+}
+
+function plain(messages: readonly UploadMessage[]): unknown[] {
+  return messages.map((each) => (each.case === "chunk" ? Buffer.from(each.value).toString("latin1") : each));
+}
+
+describe("the writer of messages", () => {
+  it("writes what protobuf-es and our reader read, batch after batch", () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(message, { maxLength: 12 }), { maxLength: 6 }), (batches) => {
+        const write = createMessageWriter(uploadCodec, MAX_CHUNK);
+        const buffers = batches.flatMap((batch) => write(batch));
+        const expected = plain(cut(batches.flat()));
+        assert.deepEqual(plain(decode(Buffer.concat(buffers))), expected);
+        const reader = createMessageReader(uploadCodec, { maxChunkBytes: MAX_CHUNK, maxMessageBytes: 1_000_000 });
+        const read: UploadMessage[] = [];
+        for (const buffer of buffers) reader.push(buffer, read);
+        reader.end();
+        const sizes = (messages: readonly UploadMessage[]) => messages.reduce((sum, each) => sum + (each.case === "chunk" ? each.value.length : 0), 0);
+        assert.equal(sizes(read), sizes(batches.flat()));
+        assert.deepEqual(plain(read.filter((each) => each.case !== "chunk")), plain(batches.flat().filter((each) => each.case !== "chunk")));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("doesn't copy large chunks", () => {
+    const value = new Uint8Array(100_000);
+    const buffers = createMessageWriter(uploadCodec)([{ case: "chunk", value }]);
+    assert.equal(buffers.length, 2);
+    assert.equal(buffers[1], value);
+  });
+
+  it("gathers small files in one buffer", () => {
+    const write = createMessageWriter(uploadCodec);
+    const messages: UploadMessage[] = [];
+    for (let i = 0; i < 10; i++) {
+      messages.push({ case: "file", value: create(EntryHeaderSchema, { path: `f${i}` }) });
+      messages.push({ case: "chunk", value: new Uint8Array(4096) });
+      messages.push({ case: "fileEnd", value: create(FileEndSchema, { size: 4096n }) });
+    }
+    assert.equal(write(messages).length, 1);
+  });
+});
