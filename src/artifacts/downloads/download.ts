@@ -1,6 +1,6 @@
 /** Downloads: entries in order, each with its checked bytes. */
 import { crc32c } from "../../lib/crc32c.ts";
-import { comparePaths, isWithin } from "../../lib/paths.ts";
+import { isWithin } from "../../lib/paths.ts";
 import { checkName, checkPathOrRoot, quote } from "../check.ts";
 import type { Context } from "../context.ts";
 import { ArtifactsFailure } from "../errors.ts";

@@ -1,0 +1,221 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import type { Artifacts, GarbageProgress } from "../../src/artifacts/types.ts";
+import { failsWith, PROJECT, runNames, sendFile, servers, show, upload } from "../support/domain.ts";
+import { failing, holdFirst, puts } from "../support/intercepted-driver.ts";
+
+const HOUR = 60 * 60 * 1000;
+
+async function collect(artifacts: Artifacts, options: { graceMs?: number; dryRun?: boolean } = {}): Promise<GarbageProgress> {
+  let last: GarbageProgress | undefined;
+  for await (const progress of artifacts.collectGarbage({ graceMs: HOUR, ...options })) last = progress;
+  assert.ok(last?.done);
+  return last;
+}
+
+/** Servers whose store has a clock that the test moves. */
+function clocked() {
+  let now = Date.UTC(2026, 0, 1);
+  const all = servers({ now: () => now });
+  return { ...all, pass: (ms: number) => (now += ms) };
+}
+
+const dataKeys = (keys: readonly string[]) => keys.filter((key) => key.includes("/data/"));
+
+describe("garbage collection", () => {
+  it("removes what dead uploads left, and nothing else", async () => {
+    const all = clocked();
+    const server = await all.open({ settings: { commitsPerSnapshot: 2 } });
+    for (let i = 0; i < 5; i++) await upload(server, { run: "r" }, { [`f${i}`]: String(i) });
+    const { run } = await upload(server, { tag: "t" }, { x: "tagged" });
+    const dead = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: "r" });
+    await sendFile(dead, "orphan", "bytes");
+    await dead.close();
+    const before = { r: await show(server, { run: "r" }), t: await show(server, { tag: "t" }), run: await show(server, { run }) };
+    const data = dataKeys(all.store.keys).length;
+
+    all.pass(2 * HOUR);
+    const first = await collect(server);
+    assert.ok(first.condemnedObjects > 0);
+    assert.equal(first.deletedObjects, 0);
+    all.pass(2 * HOUR);
+    const second = await collect(await all.open());
+    assert.ok(second.deletedObjects > 0);
+    assert.equal(dataKeys(all.store.keys).length, data - 1);
+    const fresh = await all.open();
+    assert.deepEqual({ r: await show(fresh, { run: "r" }), t: await show(fresh, { tag: "t" }), run: await show(fresh, { run }) }, before);
+    assert.deepEqual((await fresh.listUploads(PROJECT)).uploads, []);
+  });
+
+  it("leaves an upload alone while its newest object is younger than the grace period", async () => {
+    const all = clocked();
+    const server = await all.open();
+    const session = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: "r" });
+    await sendFile(session, "a", "1");
+    all.pass(HOUR / 2);
+    await collect(server);
+    await collect(server);
+    await session.finish({ files: 1, bytes: 1 });
+    assert.deepEqual(await show(server, { run: "r" }), { a: "1" });
+  });
+
+  it("refuses the finish of an upload that it took", async () => {
+    const all = clocked();
+    const server = await all.open();
+    const session = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: "r" });
+    await sendFile(session, "a", "1");
+    all.pass(2 * HOUR);
+    const other = await all.open();
+    await collect(other);
+    all.pass(2 * HOUR);
+    await collect(other);
+    await assert.rejects(session.finish({ files: 1, bytes: 1 }), failsWith("UPLOAD_GONE"));
+    assert.deepEqual(await runNames(server), []);
+  });
+
+  for (const [what, target, pattern] of [
+    ["a run", { run: "r" }, /\/log\//],
+    ["a tag", { tag: "t" }, /\/tags\//],
+  ] as const) {
+    it(`keeps a server that slept past it, before its commit to ${what}, from showing what is gone`, async () => {
+      const all = clocked();
+      const sleeper = await all.open();
+      const held = holdFirst(puts(pattern));
+      sleeper.driver.interceptor = held.interceptor;
+      const finishing = upload(sleeper, target, { a: "1" });
+      const outcome = assert.rejects(finishing, failsWith("UPLOAD_GONE"));
+      await held.reached;
+      const other = await all.open();
+      for (let i = 0; i < 3; i++) {
+        all.pass(2 * HOUR);
+        await collect(other);
+      }
+      assert.deepEqual(dataKeys(all.store.keys), []);
+      held.release();
+      await outcome;
+      const reader = await all.open();
+      assert.deepEqual(await runNames(reader), []);
+      assert.deepEqual((await reader.listTags(PROJECT)).tags, []);
+    });
+  }
+
+  it("keeps what a server decided and committed while it slept", async () => {
+    const all = clocked();
+    const sleeper = await all.open();
+    const held = holdFirst(puts(/\/log\//), "after");
+    sleeper.driver.interceptor = held.interceptor;
+    const finishing = upload(sleeper, { run: "r" }, { a: "1" });
+    await held.reached;
+    const other = await all.open();
+    for (let i = 0; i < 3; i++) {
+      all.pass(2 * HOUR);
+      await collect(other);
+    }
+    held.release();
+    assert.equal((await finishing).commit, 1);
+    assert.deepEqual(await show(await all.open(), { run: "r" }), { a: "1" });
+  });
+
+  it("removes what a deleted run had, but not what a tag or a copy still shows", async () => {
+    const all = clocked();
+    const server = await all.open();
+    await upload(server, { run: "gone" }, { a: "only here" });
+    await upload(server, { run: "copied" }, { b: "copied" });
+    await server.copy({ project: PROJECT, source: { run: "copied" }, sourcePath: "", run: "kept" });
+    await upload(server, { run: "tagged" }, { c: "tagged" });
+    const held = holdFirst(puts(/\/log\/tagged\//));
+    server.driver.interceptor = held.interceptor;
+    const deleting = server.deleteRun(PROJECT, "tagged");
+    await held.reached;
+    await (await all.open()).createTag(PROJECT, "survivor", { run: "tagged" });
+    held.release();
+    await deleting;
+    await server.deleteRun(PROJECT, "gone");
+    await server.deleteRun(PROJECT, "copied");
+    for (let i = 0; i < 3; i++) {
+      all.pass(2 * HOUR);
+      await collect(server);
+    }
+    const fresh = await all.open();
+    assert.deepEqual(await show(fresh, { run: "kept" }), { b: "copied" });
+    assert.deepEqual(await show(fresh, { tag: "survivor" }), { c: "tagged" });
+    assert.equal(dataKeys(all.store.keys).length, 2);
+  });
+
+  it("leaves the source of a copy alone while the copy is under way", async () => {
+    const all = clocked();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    const copier = await all.open();
+    const held = holdFirst(puts(/\/ended\//));
+    copier.driver.interceptor = held.interceptor;
+    all.pass(3 * HOUR);
+    const copying = copier.copy({ project: PROJECT, source: { run: "r" }, sourcePath: "", run: "s" });
+    await held.reached;
+    await server.deleteRun(PROJECT, "r");
+    all.pass(HOUR / 2);
+    await collect(server);
+    held.release();
+    await copying;
+    all.pass(2 * HOUR);
+    await collect(server);
+    all.pass(2 * HOUR);
+    await collect(server);
+    assert.deepEqual(await show(await all.open(), { run: "s" }), { a: "1" });
+  });
+
+  it("condemns and deletes in one call without grace", async () => {
+    const all = clocked();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    await server.deleteRun(PROJECT, "r");
+    const result = await collect(server, { graceMs: 0 });
+    assert.ok(result.deletedObjects > 0);
+    assert.deepEqual(dataKeys(all.store.keys), []);
+    assert.ok(!all.store.keys.some((key) => key.includes("/gc/")));
+  });
+
+  it("changes nothing on a dry run, and tells what it would", async () => {
+    const all = clocked();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    await server.deleteRun(PROJECT, "r");
+    const keys = [...all.store.keys];
+    const dry = await collect(server, { graceMs: 0, dryRun: true });
+    assert.deepEqual([...all.store.keys], keys);
+    const real = await collect(server, { graceMs: 0 });
+    assert.deepEqual([dry.deletedObjects, dry.deletedBytes], [real.deletedObjects, real.deletedBytes]);
+  });
+
+  it("goes through all projects", async () => {
+    const all = clocked();
+    const server = await all.open();
+    for (const project of ["a", "a-b", "a.b", "b"]) {
+      await upload(server, { project, run: "r" }, { f: "1" });
+      await server.deleteRun(project, "r");
+    }
+    await collect(server, { graceMs: 0 });
+    assert.deepEqual(dataKeys(all.store.keys), []);
+  });
+
+  it("can be cut off at any call and goes on the next time", async () => {
+    const all = clocked();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    await upload(server, { run: "kept" }, { b: "2" });
+    await server.deleteRun(PROJECT, "r");
+    for (let n = 1; ; n++) {
+      const dying = await all.open();
+      let calls = 0;
+      dying.driver.interceptor = failing(() => ++calls === n);
+      try {
+        await collect(dying, { graceMs: 0 });
+        if (calls < n) break;
+      } catch (error) {
+        assert.match(String(error), /broken off/);
+      }
+      assert.deepEqual(await show(await all.open(), { run: "kept" }), { b: "2" });
+    }
+    assert.equal(dataKeys(all.store.keys).length, 1);
+  });
+});
