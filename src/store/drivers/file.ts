@@ -118,7 +118,8 @@ function fileDriver(name: string, root: string): Driver {
     try {
       if (created) await folders.settle(parentOf(key));
     } catch (error) {
-      throw fileError(name, error, "make durable", pathOf(key));
+      // Without its folder, the object was deleted again by now, and the deletion sees to its own durability.
+      if (codeOf(error) !== "ENOENT") throw fileError(name, error, "make durable", pathOf(key));
     }
     await discard();
     return created;
