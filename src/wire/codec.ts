@@ -1,5 +1,5 @@
-/** What differs between the two streams: which message each one carries. */
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+/** What differs between streams: which messages each one carries. */
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { type DownloadResponse, DownloadResponseSchema, type UploadRequest, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import type { DownloadMessage, UploadMessage } from "./messages.ts";
 
@@ -16,6 +16,18 @@ export interface Codec<M> {
 const LENGTH_DELIMITED = 2;
 /** Nobody here looks at fields of newer versions, so they aren't kept. */
 const readOptions = { readUnknownFields: false };
+
+/** No byte: such a stream has no chunks. */
+const NO_TAG = -1;
+
+/** A stream of messages that are taken whole: the request of a download, the answer to an upload. */
+export function wholeCodec<D extends DescMessage>(schema: D): Codec<{ readonly case: "whole"; readonly value: MessageShape<D> }> {
+  return {
+    chunkTag: NO_TAG,
+    decode: (bytes) => ({ case: "whole", value: fromBinary(schema, bytes, readOptions) }),
+    encode: (message) => toBinary(schema, message.value),
+  };
+}
 
 /** A message of UploadRequest. */
 export const uploadCodec: Codec<UploadMessage> = {

@@ -44,8 +44,6 @@ export interface MessageReader<M> {
   end(): void;
 }
 
-type ChunkMessage = { case: "chunk"; value: Uint8Array };
-
 /** What the next byte belongs to. */
 const PREFIX = 0;
 const HEAD = 1;
@@ -53,7 +51,7 @@ const CHUNK = 2;
 const COLLECT = 3;
 
 /** A reader of one stream; see the top of this file. */
-export function createMessageReader<M extends { case?: string | undefined }>(codec: Codec<M | ChunkMessage>, limits: ReaderLimits): MessageReader<M | ChunkMessage> {
+export function createMessageReader<M extends { readonly case?: string | undefined; readonly value?: unknown }>(codec: Codec<M>, limits: ReaderLimits): MessageReader<M> {
   const { chunkTag } = codec;
   const { maxChunkBytes, maxMessageBytes } = limits;
   const maxLength = Math.max(maxMessageBytes, maxChunkBytes + MAX_CHUNK_HEAD_BYTES);
@@ -138,10 +136,10 @@ export function createMessageReader<M extends { case?: string | undefined }>(cod
   }
 
   /** Hands on what there is of the chunk. Whether it is whole. */
-  function chunk(batch: (M | ChunkMessage)[]): boolean {
+  function chunk(batch: M[]): boolean {
     const take = Math.min(left, packet.length - at);
     if (take === 0 && left > 0) return false;
-    batch.push({ case: "chunk", value: take === packet.length ? packet : packet.subarray(at, at + take) });
+    batch.push({ case: "chunk", value: take === packet.length ? packet : packet.subarray(at, at + take) } as unknown as M);
     at += take;
     left -= take;
     if (left > 0) return false;
@@ -150,7 +148,7 @@ export function createMessageReader<M extends { case?: string | undefined }>(cod
   }
 
   /** Collects a message. Whether it is whole. */
-  function collect(batch: (M | ChunkMessage)[]): boolean {
+  function collect(batch: M[]): boolean {
     const take = Math.min(length - collectedLength, packet.length - at);
     const bytes = packet.subarray(at, at + take);
     at += take;
@@ -169,14 +167,14 @@ export function createMessageReader<M extends { case?: string | undefined }>(cod
     return true;
   }
 
-  function decode(bytes: Uint8Array): M | ChunkMessage {
-    let message: M | ChunkMessage;
+  function decode(bytes: Uint8Array): M {
+    let message: M;
     try {
       message = codec.decode(bytes);
     } catch (error) {
       throw invalid(`a message can't be decoded: ${error instanceof Error ? error.message : error}`);
     }
-    if (message.case === "chunk" && (message as ChunkMessage).value.length > maxChunkBytes) throw tooLarge((message as ChunkMessage).value.length, maxChunkBytes);
+    if (message.case === "chunk" && (message.value as Uint8Array).length > maxChunkBytes) throw tooLarge((message.value as Uint8Array).length, maxChunkBytes);
     return message;
   }
 

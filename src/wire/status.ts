@@ -70,3 +70,17 @@ export function decodeStatus(trailers: IncomingHttpHeaders): ConnectError | unde
     return new ConnectError("the answer's status can't be read", Code.Internal, undefined, undefined, error);
   }
 }
+
+/** Of one unit of grpc-timeout, in milliseconds. */
+const TIMEOUT_UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 0.001, n: 0.000_001 };
+/** What a timer of the runtime can wait, in milliseconds; what is longer is as good as no timeout. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Milliseconds of a grpc-timeout header; undefined when there is none. */
+export function decodeTimeout(header: string | string[] | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const [, value, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(header)) ?? [];
+  if (value === undefined || unit === undefined) throw new ConnectError(`not a grpc-timeout: ${header}`, Code.InvalidArgument, undefined, [reasonDetail("MESSAGE_INVALID")]);
+  const timeoutMs = Number(value) * (TIMEOUT_UNITS[unit] as number);
+  return timeoutMs > MAX_TIMER_MS ? undefined : timeoutMs;
+}

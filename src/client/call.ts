@@ -1,0 +1,83 @@
+/** One call on an HTTP/2 stream: how it ends, and why. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { codeFromHttpStatus } from "@connectrpc/connect/protocol-grpc";
+import { type ClientHttp2Session, type ClientHttp2Stream, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from "node:http2";
+import { decodeStatus } from "../wire/status.ts";
+import { lost, watch } from "./connection.ts";
+
+export interface Call {
+  readonly stream: ClientHttp2Stream;
+  /** Why the call failed, once its stream has ended; undefined when the server says that all is well. */
+  readonly failure: () => unknown;
+  /** Says that the connection moves. */
+  readonly alive: () => void;
+  /** Ends the call if it runs; `reason` is then its failure. */
+  readonly cancel: (reason: unknown) => void;
+}
+
+/** Watches over a call from its request on, until its stream is closed. */
+export function startCall(session: ClientHttp2Session, stream: ClientHttp2Stream, timeoutMs: number, signal: AbortSignal | undefined): Call {
+  const { alive, release } = watch(session, timeoutMs);
+  let response: (IncomingHttpHeaders & IncomingHttpStatusHeader) | undefined;
+  let trailers: IncomingHttpHeaders | undefined;
+  let cancelled: { reason: unknown } | undefined;
+
+  function cancel(reason: unknown): void {
+    if (trailers !== undefined || stream.closed) return;
+    cancelled = { reason };
+    stream.close(constants.NGHTTP2_CANCEL);
+  }
+  const onAbort = () => cancel(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+
+  stream.on("response", (headers, flags) => {
+    alive();
+    response = headers;
+    if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) trailers = headers;
+    else if (headers[":status"] !== 200) cancel(httpError(headers));
+  });
+  stream.on("trailers", (headers) => {
+    trailers = headers;
+  });
+  stream.on("data", alive);
+  // Its close says as much; without a listener it would end the process.
+  stream.on("error", () => {});
+  stream.once("close", () => {
+    signal?.removeEventListener("abort", onAbort);
+    release();
+  });
+
+  return {
+    stream,
+    alive,
+    cancel,
+    failure() {
+      if (cancelled !== undefined) return cancelled.reason;
+      if (response !== undefined && response[":status"] !== 200) return httpError(response);
+      if (trailers !== undefined) return decodeStatus(trailers);
+      return resetError(session, stream.rstCode);
+    },
+  };
+}
+
+function httpError(headers: IncomingHttpStatusHeader): ConnectError {
+  const status = headers[":status"] ?? 0;
+  return new ConnectError(`the server answered with the HTTP status ${status}`, codeFromHttpStatus(status));
+}
+
+/** As gRPC maps HTTP/2's codes to its own. */
+function resetError(session: ClientHttp2Session, code: number): ConnectError {
+  if (session.destroyed || session.closed) return lost(session);
+  switch (code) {
+    case constants.NGHTTP2_REFUSED_STREAM:
+      return new ConnectError("the server took no more calls on this connection", Code.Unavailable);
+    case constants.NGHTTP2_CANCEL:
+      return new ConnectError("the server cancelled the call", Code.Unavailable);
+    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
+      return new ConnectError("the server asks for fewer calls", Code.ResourceExhausted);
+    case constants.NGHTTP2_NO_ERROR:
+      return new ConnectError("the answer ended without a status", Code.Unavailable);
+    default:
+      return new ConnectError(`the server reset the call with HTTP/2's code ${code}`, Code.Internal);
+  }
+}

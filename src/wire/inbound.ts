@@ -1,0 +1,108 @@
+/** A stream's messages as batches, with backpressure: the peer stops when the caller does. */
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Http2Stream } from "node:http2";
+import { wholeCodec } from "./codec.ts";
+import { createMessageReader, type MessageReader } from "./reader.ts";
+
+/**
+ * Bytes that are taken in while the caller works on a batch. More than one chunk, so that the caller never waits for the peer, and little
+ * enough for many streams at once; what the peer has sent beyond it waits in the stream's window.
+ */
+const READ_AHEAD_BYTES = 1024 * 1024;
+
+/**
+ * Reads `stream` from the first `next()` on, not before: until then the peer can send no more than its window.
+ *
+ * Ends when the stream has ended; throws what the reader throws, and what `lost` gives when the stream is closed without having ended
+ * (undefined: it ends). Leaving early stops reading and lets go of the stream, without closing it.
+ */
+export async function* readBatches<M>(stream: Http2Stream, reader: MessageReader<M>, lost: () => unknown): AsyncGenerator<readonly M[], void, undefined> {
+  let batch: M[] = [];
+  let bytes = 0;
+  let paused = false;
+  let ended = false;
+  let error: unknown;
+  let wake: (() => void) | undefined;
+
+  function awake(): void {
+    wake?.();
+    wake = undefined;
+  }
+  function end(failure?: unknown): void {
+    if (ended) return;
+    ended = true;
+    error = failure;
+    awake();
+  }
+  function onData(packet: Uint8Array): void {
+    if (ended) return;
+    try {
+      reader.push(packet, batch);
+    } catch (failure) {
+      end(failure);
+      return;
+    }
+    bytes += packet.length;
+    if (wake !== undefined) {
+      awake();
+    } else if (bytes >= READ_AHEAD_BYTES && !paused) {
+      paused = true;
+      stream.pause();
+    }
+  }
+  function onEnd(): void {
+    // A stream that was reset ends too, but closed.
+    if (stream.aborted || stream.rstCode !== 0) return;
+    try {
+      reader.end();
+      end();
+    } catch (failure) {
+      end(failure);
+    }
+  }
+  function onClose(): void {
+    end(lost());
+  }
+
+  if (stream.destroyed) end(lost());
+  else stream.on("data", onData).on("end", onEnd).on("close", onClose);
+  try {
+    for (;;) {
+      if (batch.length > 0) {
+        const taken = batch;
+        batch = [];
+        bytes = 0;
+        if (paused) {
+          paused = false;
+          stream.resume();
+        }
+        yield taken;
+      } else if (ended) {
+        if (error !== undefined) throw error;
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } finally {
+    ended = true;
+    stream.pause();
+    stream.off("data", onData).off("end", onEnd).off("close", onClose);
+  }
+}
+
+/** Reads a stream that carries one message; throws as `readBatches` does, and when there is none or a second one. */
+export async function readWhole<D extends DescMessage>(stream: Http2Stream, schema: D, maxMessageBytes: number, lost: () => unknown): Promise<MessageShape<D>> {
+  let found: MessageShape<D> | undefined;
+  for await (const batch of readBatches(stream, createMessageReader(wholeCodec(schema), { maxChunkBytes: 0, maxMessageBytes }), lost)) {
+    for (const message of batch) {
+      if (found !== undefined) throw new ConnectError("one message was expected, and a second one came", Code.Unimplemented);
+      found = message.value;
+    }
+  }
+  if (found === undefined) throw new ConnectError("one message was expected, and none came", Code.Unimplemented);
+  return found;
+}

@@ -1,0 +1,308 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { DownloadFinishSchema, DownloadRequestSchema, UploadResponseSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { EntryHeaderSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { createHttp2Transfers } from "../../src/client/transfers-http2.ts";
+import type { DownloadMessage, UploadMessage } from "../../src/wire/messages.ts";
+import { failureOf, reasonDetail } from "../../src/wire/status.ts";
+import { type Ends, startEnds } from "./ends.ts";
+
+const MIB = 1024 * 1024;
+
+async function* batches(count: number, size = MIB): AsyncGenerator<readonly UploadMessage[]> {
+  for (let i = 0; i < count; i++) {
+    yield [
+      { case: "file", value: create(EntryHeaderSchema, { path: `f${i}` }) },
+      { case: "chunk", value: new Uint8Array(size).fill(i) },
+    ];
+  }
+}
+
+/** Without end, until it is left. */
+async function* endless(left: { yes?: boolean }): AsyncGenerator<readonly UploadMessage[]> {
+  try {
+    for (;;) yield [{ case: "chunk", value: new Uint8Array(MIB) }];
+  } finally {
+    left.yes = true;
+  }
+}
+
+async function rejection(promise: Promise<unknown>): Promise<ConnectError> {
+  const error = await promise.then(
+    () => assert.fail("resolved"),
+    (reason) => reason,
+  );
+  assert(error instanceof ConnectError, String(error));
+  return error;
+}
+
+async function all(messages: AsyncIterable<readonly DownloadMessage[]>): Promise<DownloadMessage[]> {
+  const result: DownloadMessage[] = [];
+  for await (const batch of messages) result.push(...batch);
+  return result;
+}
+
+describe("the hot path, both ends", () => {
+  let ends: Ends;
+  afterEach(() => ends.close());
+
+  it("carries an upload's messages in order and its answer back", async () => {
+    const paths: string[] = [];
+    let bytes = 0;
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const batch of messages) {
+          for (const message of batch) {
+            if (message.case === "file") paths.push(message.value.path);
+            if (message.case === "chunk") bytes += message.value.reduce((sum, byte) => sum + byte, 0);
+          }
+        }
+        return create(UploadResponseSchema, { run: "r", commit: 7n });
+      },
+    });
+    let sent = 0;
+    const response = await ends.transfers.upload(batches(5, 300_000), { onSent: (more) => void (sent += more) });
+    assert.equal(response.commit, 7n);
+    assert.deepEqual(paths, ["f0", "f1", "f2", "f3", "f4"]);
+    assert.equal(bytes, 300_000 * (1 + 2 + 3 + 4));
+    assert(sent > 5 * 300_000);
+  });
+
+  it("carries a download's messages in order", async () => {
+    ends = await startEnds({
+      async *download(request) {
+        assert.equal(request.path, "p");
+        for (let i = 0; i < 20; i++) yield [{ case: "chunk", value: new Uint8Array(MIB + i).fill(i) }];
+        yield [{ case: "finish", value: create(DownloadFinishSchema, { files: 3n }) }];
+      },
+    });
+    const messages = await all(ends.transfers.download(create(DownloadRequestSchema, { path: "p" })));
+    const last = messages.pop();
+    assert(last?.case === "finish" && last.value.files === 3n);
+    const received = Buffer.concat(messages.map((message) => (message.case === "chunk" ? message.value : assert.fail(message.case))));
+    let at = 0;
+    for (let i = 0; i < 20; i++) assert(received.subarray(at, (at += MIB + i)).every((byte) => byte === i));
+    assert.equal(received.length, at);
+  });
+
+  it("gives the server's error to a client that is still sending, and lets go of what it sends", async () => {
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const _ of messages) throw new ConnectError('tag "x" already exists — ü\n', Code.AlreadyExists, undefined, [reasonDetail("TAG_EXISTS", { tag: "x" })]);
+        return assert.fail("nothing came");
+      },
+    });
+    const left: { yes?: boolean } = {};
+    const failure = failureOf(await rejection(ends.transfers.upload(endless(left))));
+    assert.deepEqual(failure, { code: Code.AlreadyExists, message: 'tag "x" already exists — ü\n', reason: "TAG_EXISTS", metadata: { tag: "x" }, retryAfterMs: undefined });
+    while (!left.yes) await new Promise(setImmediate);
+  });
+
+  it("gives an error to a client that is stuck in its own source", async () => {
+    ends = await startEnds({
+      async authorize() {
+        throw new ConnectError("no", Code.Unauthenticated);
+      },
+    });
+    async function* stuck(): AsyncGenerator<readonly UploadMessage[]> {
+      await new Promise(() => {});
+      yield [];
+    }
+    assert.equal((await rejection(ends.transfers.upload(stuck()))).code, Code.Unauthenticated);
+    assert.equal((await rejection(all(ends.transfers.download(create(DownloadRequestSchema))))).code, Code.Unauthenticated);
+  });
+
+  it("gives a download what came before the error, and then the error", async () => {
+    ends = await startEnds({
+      async *download() {
+        yield [{ case: "chunk", value: new Uint8Array(3 * MIB) }];
+        throw new ConnectError("damaged", Code.DataLoss, undefined, [reasonDetail("DATA_DAMAGED", { path: "a" })]);
+      },
+    });
+    let bytes = 0;
+    const error = await rejection(
+      (async () => {
+        for await (const batch of ends.transfers.download(create(DownloadRequestSchema))) {
+          for (const message of batch) if (message.case === "chunk") bytes += message.value.length;
+        }
+      })(),
+    );
+    assert.equal(bytes, 3 * MIB);
+    assert.equal(failureOf(error).metadata.path, "a");
+  });
+
+  it("stops the sender at the windows while the server doesn't read", async () => {
+    let go = () => {};
+    const held = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    ends = await startEnds({
+      async upload(messages) {
+        let batch = 0;
+        for await (const _ of messages) if (batch++ === 0) await held;
+        return create(UploadResponseSchema);
+      },
+    });
+    let sent = 0;
+    const uploading = ends.transfers.upload(batches(40), { onSent: (more) => void (sent += more) });
+    // The window of the stream, and what both ends hold besides.
+    let last = -1;
+    for (let still = 0; still < 20; still = sent === last ? still + 1 : 0) {
+      last = sent;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert(sent > 0 && sent < 12 * MIB, `${sent} bytes`);
+    go();
+    await uploading;
+    assert(sent >= 40 * MIB);
+  });
+
+  it("stops the server at the windows while the client doesn't read", async () => {
+    let given = 0;
+    ends = await startEnds({
+      async *download() {
+        for (let i = 0; i < 60; i++) {
+          given++;
+          yield [{ case: "chunk", value: new Uint8Array(MIB) }];
+        }
+      },
+    });
+    const messages = ends.transfers.download(create(DownloadRequestSchema))[Symbol.asyncIterator]();
+    await messages.next();
+    let last = -1;
+    for (let still = 0; still < 20; still = given === last ? still + 1 : 0) {
+      last = given;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert(given < 16, `${given} MiB`);
+    while (!(await messages.next()).done);
+    assert.equal(given, 60);
+  });
+
+  it("tells the server of a cancelled upload, and the caller its reason", async () => {
+    let serverSaw: unknown;
+    const seen = new Promise<void>((resolve) => {
+      void startEnds({
+        async upload(messages, call) {
+          call.signal.addEventListener("abort", () => {
+            serverSaw = call.signal.reason;
+            resolve();
+          });
+          for await (const _ of messages);
+          return create(UploadResponseSchema);
+        },
+      }).then((started) => {
+        ends = started;
+        const controller = new AbortController();
+        const reason = new Error("enough");
+        const uploading = ends.transfers.upload(endless({}), { signal: controller.signal, onSent: () => controller.abort(reason) });
+        return assert.rejects(uploading, (error) => error === reason);
+      });
+    });
+    await seen;
+    assert(serverSaw instanceof ConnectError && serverSaw.code === Code.Canceled);
+  });
+
+  it("frees the server's source when the client leaves a download", async () => {
+    let freed = () => {};
+    const done = new Promise<void>((resolve) => {
+      freed = resolve;
+    });
+    ends = await startEnds({
+      async *download() {
+        try {
+          for (;;) yield [{ case: "chunk", value: new Uint8Array(MIB) }];
+        } finally {
+          freed();
+        }
+      },
+    });
+    for await (const _ of ends.transfers.download(create(DownloadRequestSchema))) break;
+    await done;
+  });
+
+  it("throws on what the source of an upload throws, and cancels the stream", async () => {
+    let cancelled = () => {};
+    const done = new Promise<void>((resolve) => {
+      cancelled = resolve;
+    });
+    ends = await startEnds({
+      async upload(messages, call) {
+        call.signal.addEventListener("abort", cancelled);
+        for await (const _ of messages);
+        return create(UploadResponseSchema);
+      },
+    });
+    async function* broken(): AsyncGenerator<readonly UploadMessage[]> {
+      yield [{ case: "chunk", value: new Uint8Array(10) }];
+      throw new RangeError("file changed");
+    }
+    await assert.rejects(ends.transfers.upload(broken()), RangeError);
+    await done;
+  });
+
+  it("ends a call at its deadline", async () => {
+    ends = await startEnds({ upload: () => new Promise(() => {}) });
+    const error = await rejection(ends.transfers.upload(batches(1), { headers: { "grpc-timeout": "50m" } }));
+    assert.equal(error.code, Code.DeadlineExceeded);
+    assert.equal((await rejection(ends.transfers.upload(batches(1), { headers: { "grpc-timeout": "soon" } }))).code, Code.InvalidArgument);
+  });
+
+  it("fails a call as unavailable when the server goes away, and connects again for the next", async () => {
+    ends = await startEnds({
+      async upload(messages, call) {
+        for await (const _ of messages) if (call.headers["x-die"]) call.stream.session?.destroy();
+        return create(UploadResponseSchema, { run: "again" });
+      },
+    });
+    const error = await rejection(ends.transfers.upload(endless({}), { headers: { "x-die": "1" } }));
+    assert.equal(error.code, Code.Unavailable);
+    assert.equal((await ends.transfers.upload(batches(1))).run, "again");
+  });
+
+  it("says that it can't connect, with the socket's error as the cause", async () => {
+    ends = await startEnds({});
+    const transfers = createHttp2Transfers({ url: `unix://${ends.socket}.none` });
+    const error = await rejection(transfers.upload(batches(1)));
+    assert.equal(error.code, Code.Unavailable);
+    assert.equal((error.cause as NodeJS.ErrnoException).code, "ENOENT");
+    await transfers.close();
+  });
+
+  it("notices a connection on which nothing comes back", async () => {
+    ends = await startEnds({});
+    const silent = createServer((socket: Socket) => void socket.resume());
+    silent.listen(`${ends.socket}.silent`);
+    await once(silent, "listening");
+    const sockets: Socket[] = [];
+    silent.on("connection", (socket) => void sockets.push(socket));
+    const transfers = createHttp2Transfers({ url: `unix://${ends.socket}.silent` });
+    const error = await rejection(transfers.upload(batches(1), { timeoutMs: 150 }));
+    assert.equal(error.code, Code.Unavailable);
+    assert.match(error.message, /no sign of life/);
+    await transfers.close();
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+
+  it("waits longer than the timeout for a server that is there but slow", async () => {
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const _ of messages);
+        await new Promise((resolve) => setTimeout(resolve, 400));
+        return create(UploadResponseSchema, { run: "slow" });
+      },
+    });
+    assert.equal((await ends.transfers.upload(batches(1), { timeoutMs: 100 })).run, "slow");
+  });
+
+  it("leaves other content types, compression and methods alone", async () => {
+    ends = await startEnds({});
+    for (const headers of [{ "content-type": "application/grpc+json" }, { "grpc-encoding": "gzip" }, { "content-type": "application/grpc-web" }]) {
+      assert.match((await rejection(ends.transfers.upload(batches(1), { headers }))).message, /HTTP status 404/);
+    }
+  });
+});
