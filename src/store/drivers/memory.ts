@@ -63,7 +63,7 @@ export interface MemoryOptions {
 const MAX_PAGE = 1000;
 
 /** Opens a store in memory. `name` is what it is called in errors. */
-export function openMemory(name = "memory:", options: MemoryOptions = {}): Driver {
+export function openMemory(name = "memory", options: MemoryOptions = {}): Driver {
   const { objects = new MemoryObjects(), now = Date.now, capacity = Number.POSITIVE_INFINITY } = options;
   const calls = new Calls(name);
 
