@@ -13,7 +13,12 @@ export interface Fault {
 }
 
 /** A store behind a bad line: the faults strike the next calls of their operation, in order, each once. */
-export function faulty(driver: Driver): { driver: Driver; strike(...faults: Fault[]): void; pending(): number; signals: (AbortSignal | undefined)[] } {
+export function faulty(driver: Driver): {
+  driver: Driver;
+  strike(...faults: Fault[]): void;
+  pending(): number;
+  signals: (AbortSignal | undefined)[];
+} {
   const faults: Fault[] = [];
   const signals: (AbortSignal | undefined)[] = [];
 

@@ -25,7 +25,9 @@ function removeFolders(): void {
 
 /** Runs test/store/file-worker.ts under a shell's limits (`ulimit …`), and gives what it printed. */
 async function work(limits: string, ...args: string[]): Promise<string> {
-  const child = spawn("sh", ["-c", `${limits}; exec "$0" "$@"`, process.execPath, WORKER, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn("sh", ["-c", `${limits}; exec "$0" "$@"`, process.execPath, WORKER, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     output += text;
@@ -205,7 +207,10 @@ describe("the driver file besides", function () {
         assert.equal((await driver.list("")).objects.length, 1, "it can be listed, to be deleted");
       });
     }
-    for (const [what, bytes] of [["nothing but zeros", Buffer.alloc(16)], ["something of somebody else", Buffer.from("hello")]] as const) {
+    for (const [what, bytes] of [
+      ["nothing but zeros", Buffer.alloc(16)],
+      ["something of somebody else", Buffer.from("hello")],
+    ] as const) {
       it(`that is ${what}`, async () => {
         fs.writeFileSync(join(root, "a"), bytes);
         await rejectsWith("damaged", driver.read("a", undefined));
@@ -221,7 +226,10 @@ describe("the driver file besides", function () {
   it("lists keys in the order of their UTF-8 bytes, in folders too", async () => {
     const keys = ["é/x", "\uFF5E/x", "\uFF5E0", "\u{1F600}/x", "z"];
     for (const key of keys) await put(driver, key, testBytes(1));
-    assert.deepEqual((await driver.list("")).objects.map(({ key }) => key), ["z", "é/x", "\uFF5E/x", "\uFF5E0", "\u{1F600}/x"]);
+    assert.deepEqual(
+      (await driver.list("")).objects.map(({ key }) => key),
+      ["z", "é/x", "\uFF5E/x", "\uFF5E0", "\u{1F600}/x"],
+    );
   });
 
   it("reads an object that its writer gave its name, but died before taking away the temporary one", async () => {
@@ -276,7 +284,10 @@ describe("the driver file besides", function () {
     fs.mkdirSync(folder, { recursive: true });
     for (let i = 0; i < 10_000; i++) fs.writeFileSync(join(folder, String(10 ** 12 - 1 - i).padStart(12, "0")), "");
     const page = await driver.list("main/log/r/", { limit: 1 });
-    assert.deepEqual(page.objects.map(({ key }) => key), ["main/log/r/999999990000"]);
+    assert.deepEqual(
+      page.objects.map(({ key }) => key),
+      ["main/log/r/999999990000"],
+    );
     assert.equal(page.more, true);
   });
 });

@@ -18,7 +18,7 @@ import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { fileError, goneError } from "./file/errors.ts";
 import { FOLDER_MODE, openFolders, parentOf } from "./file/folders.ts";
-import { codeOf, fstat, fsyncFolder, link, lstat, mkdir, readAt, unlink, withFile } from "./file/io.ts";
+import { codeOf, fstat, fsyncFolder, link, lstat, readAt, unlink, withFile } from "./file/io.ts";
 import { removeLeftovers, TEMP_FOLDER, tempPath, writeTemp } from "./file/temp.ts";
 import { checkedObject, objectSize } from "./file/trailer.ts";
 import { walkKeys } from "./file/walk.ts";
@@ -134,7 +134,10 @@ function fileDriver(name: string, root: string): Driver {
         return true;
       } catch (error) {
         const code = codeOf(error);
-        if (code === "EPERM") throw new StoreError("unsupported", `${name}: the file system of ${root} can't make hard links: choose another`, { cause: error });
+        if (code === "EPERM")
+          throw new StoreError("unsupported", `${name}: the file system of ${root} can't make hard links: choose another`, {
+            cause: error,
+          });
         if (code !== "EEXIST" && code !== "ENOENT") throw error;
         if (code === "EEXIST" ? await settleWinner(key) : await prepare(temp, key)) return false;
       }

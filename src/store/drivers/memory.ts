@@ -114,8 +114,7 @@ export function openMemory(name = "memory", options: MemoryOptions = {}): Driver
 
   return {
     name,
-    putIfAbsent: (key, body, options) =>
-      calls.run(options.signal, () => putIfAbsent(key, body, options.crc32c, options.signal)),
+    putIfAbsent: (key, body, options) => calls.run(options.signal, () => putIfAbsent(key, body, options.crc32c, options.signal)),
     read: (key, range, options) => calls.run(options?.signal, () => read(key, range)),
     list: (prefix, options = {}) => calls.run(options.signal, () => list(prefix, options)),
     delete: (key, options) =>

@@ -55,10 +55,22 @@ export function instrument(driver: Driver, options: InstrumentOptions): Driver {
     name: driver.name,
     putIfAbsent(key, body, callOptions) {
       const size = body.reduce((sum, part) => sum + part.length, 0);
-      return observed("putIfAbsent", key, callOptions.signal, () => size, () => driver.putIfAbsent(key, body, callOptions));
+      return observed(
+        "putIfAbsent",
+        key,
+        callOptions.signal,
+        () => size,
+        () => driver.putIfAbsent(key, body, callOptions),
+      );
     },
     read: (key, range, callOptions) =>
-      observed("read", key, callOptions?.signal, (found) => found?.length ?? 0, () => driver.read(key, range, callOptions)),
+      observed(
+        "read",
+        key,
+        callOptions?.signal,
+        (found) => found?.length ?? 0,
+        () => driver.read(key, range, callOptions),
+      ),
     list: (prefix, callOptions) => observed("list", prefix, callOptions?.signal, none, () => driver.list(prefix, callOptions)),
     delete: (key, callOptions) => observed("delete", key, callOptions?.signal, none, () => driver.delete(key, callOptions)),
     close: () => driver.close(),

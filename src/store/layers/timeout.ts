@@ -27,7 +27,12 @@ const WHOLE_READ_BYTES = 17 * MIB;
 export function timeout(driver: Driver, options: TimeoutOptions = {}): Driver {
   const { baseMs = BASE_MS, perMibMs = PER_MIB_MS, wholeReadBytes = WHOLE_READ_BYTES, startTimer = startNodeTimer } = options;
 
-  async function within<T>(what: string, bytes: number, outer: AbortSignal | undefined, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async function within<T>(
+    what: string,
+    bytes: number,
+    outer: AbortSignal | undefined,
+    call: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     outer?.throwIfAborted();
     const ms = baseMs + (perMibMs * bytes) / MIB;
     const controller = new AbortController();

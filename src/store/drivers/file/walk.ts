@@ -12,10 +12,21 @@ import { codeOf, readdir } from "./io.ts";
  *
  * `hidden`: a folder of the root that holds no keys.
  */
-export async function* walkKeys(root: string, prefix: string, startAfter: string | undefined, hidden: string): AsyncGenerator<string, void, void> {
+export async function* walkKeys(
+  root: string,
+  prefix: string,
+  startAfter: string | undefined,
+  hidden: string,
+): AsyncGenerator<string, void, void> {
   const start = prefix.slice(0, prefix.lastIndexOf("/") + 1);
   // No key has such segments, but a path with them leads out of the root.
-  if (start.split("/").slice(0, -1).some((segment) => segment === "" || segment === "." || segment === "..")) return;
+  if (
+    start
+      .split("/")
+      .slice(0, -1)
+      .some((segment) => segment === "" || segment === "." || segment === "..")
+  )
+    return;
   if (start.includes("\0") || start.startsWith(`${hidden}/`)) return;
   yield* walk(start);
 
