@@ -14,8 +14,6 @@ import { faulty } from "./faulty.ts";
 const busy = (retryAfterMs?: number): StoreError =>
   new StoreError("temporary", "memory: busy", retryAfterMs === undefined ? {} : { retryAfterMs });
 const refused = (operation: Fault["operation"], error: Error = busy()): Fault => ({ operation, how: "refused", error });
-const _answerLost = (operation: Fault["operation"], error: Error = busy()): Fault => ({ operation, how: "answerLost", error });
-const _times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("the layer limit", () => {
