@@ -1,11 +1,11 @@
 /** What changes runs and tags without bytes: deleting a run, creating and deleting tags. */
 import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { DeletionSchema, type TagEntry, TagRemovalSchema, TagSetSchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { type Deletion, DeletionSchema, type TagEntry, TagRemovalSchema, TagSetSchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { checkId, checkName, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
 import { ArtifactsFailure } from "./errors.ts";
-import { stateOf } from "./log.ts";
+import { deletedSeqAfter, type Logged, stateOf } from "./log.ts";
 import { pageOf } from "./paging.ts";
 import { type TagLogged, tagExists, tagNotFound } from "./tags.ts";
 import type { PageRequest, TagInfo } from "./types.ts";
@@ -51,12 +51,23 @@ async function appendDeletion(
   return context.lock(`${project}/${run}`, async () => {
     for (;;) {
       const head = await context.log.head(project, run);
-      if (head?.entry.id === id && head.entry.change.case === "deletion") return head.entry.change.value.tags;
+      const made = head && (await findDeletion(context, project, run, head, id));
+      if (made) return made.tags;
       if (!head || !stateOf(head)) throw runNotFound(run);
       const change = { case: "deletion" as const, value: create(DeletionSchema, { tags: [...tags] }) };
       if (await context.log.append(project, run, head, id, change, context.now())) return tags;
     }
   });
+}
+
+// The deletion that this request made before, also if the run was used again since.
+async function findDeletion(context: Context, project: string, run: string, head: Logged, id: string): Promise<Deletion | undefined> {
+  for (let seq = deletedSeqAfter(head); seq > 0; ) {
+    const entry = await context.log.entry(project, run, seq);
+    if (entry.id === id && entry.change.case === "deletion") return entry.change.value;
+    seq = Number(entry.deletedSeq);
+  }
+  return undefined;
 }
 
 async function deleteTags(context: Context, project: string, run: string, id: string): Promise<void> {
