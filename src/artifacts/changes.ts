@@ -1,7 +1,13 @@
 /** What changes runs and tags without bytes: deleting a run, creating and deleting tags. */
 import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type Deletion, DeletionSchema, type TagEntry, TagRemovalSchema, TagSetSchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import {
+  type Deletion,
+  DeletionSchema,
+  type TagEntry,
+  TagRemovalSchema,
+  TagSetSchema,
+} from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { checkId, checkName, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
 import { ArtifactsFailure } from "./errors.ts";
