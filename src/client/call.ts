@@ -1,7 +1,14 @@
 /** One call on an HTTP/2 stream: how it ends, and why. */
+
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+} from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { codeFromHttpStatus } from "@connectrpc/connect/protocol-grpc";
-import { type ClientHttp2Session, type ClientHttp2Stream, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from "node:http2";
 import { decodeStatus } from "../wire/status.ts";
 import { lost, watch } from "./connection.ts";
 
@@ -16,7 +23,12 @@ export interface Call {
 }
 
 /** Watches over a call from its request on, until its stream is closed. */
-export function startCall(session: ClientHttp2Session, stream: ClientHttp2Stream, timeoutMs: number, signal: AbortSignal | undefined): Call {
+export function startCall(
+  session: ClientHttp2Session,
+  stream: ClientHttp2Stream,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Call {
   const { alive, release } = watch(session, timeoutMs);
   let response: (IncomingHttpHeaders & IncomingHttpStatusHeader) | undefined;
   let trailers: IncomingHttpHeaders | undefined;

@@ -1,7 +1,8 @@
 /** One HTTP/2 connection to a server, made when it is needed and again when it was lost, and watched for silence. */
-import { Code, ConnectError } from "@connectrpc/connect";
+
 import { type ClientHttp2Session, connect, type SecureClientSessionOptions } from "node:http2";
 import { connect as connectSocket } from "node:net";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, STREAM_WINDOW_BYTES } from "../wire/limits.ts";
 
 /** How much a caller lets pass before a silent connection counts as lost, if it doesn't say. */
@@ -28,7 +29,13 @@ const lossOf = new WeakMap<ClientHttp2Session, Error>();
 /** The error of a call whose stream was closed without an answer. */
 export function lost(session: ClientHttp2Session): ConnectError {
   const cause = lossOf.get(session);
-  return new ConnectError(cause === undefined ? "the connection was lost" : `the connection was lost: ${cause.message}`, Code.Unavailable, undefined, undefined, cause);
+  return new ConnectError(
+    cause === undefined ? "the connection was lost" : `the connection was lost: ${cause.message}`,
+    Code.Unavailable,
+    undefined,
+    undefined,
+    cause,
+  );
 }
 
 export function createConnection({ url, tls }: ConnectionOptions): Connection {

@@ -4,10 +4,10 @@ import { ArtifactsService, DownloadRequestSchema, UploadResponseSchema } from ".
 import { downloadCodec, uploadCodec, wholeCodec } from "../wire/codec.ts";
 import { readBatches, readWhole } from "../wire/inbound.ts";
 import { MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
+import type { UploadMessage } from "../wire/messages.ts";
 import { createOutbound } from "../wire/outbound.ts";
 import { createMessageReader } from "../wire/reader.ts";
 import { createMessageWriter } from "../wire/writer.ts";
-import type { UploadMessage } from "../wire/messages.ts";
 import { type Call, startCall } from "./call.ts";
 import { type ConnectionOptions, createConnection, DEFAULT_TIMEOUT_MS } from "./connection.ts";
 import type { TransferOptions, Transfers } from "./transfers.ts";
@@ -81,7 +81,11 @@ export function createHttp2Transfers(options: Http2TransfersOptions): Transfers 
 }
 
 /** Sends messages until they end or the call is over. Never rejects: what `messages` throws is the call's failure. */
-async function send(call: Call, source: AsyncIterator<readonly UploadMessage[]>, onSent: ((bytes: number) => void) | undefined): Promise<void> {
+async function send(
+  call: Call,
+  source: AsyncIterator<readonly UploadMessage[]>,
+  onSent: ((bytes: number) => void) | undefined,
+): Promise<void> {
   const { stream } = call;
   const outbound = createOutbound(stream, (bytes) => {
     call.alive();

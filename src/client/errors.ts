@@ -1,0 +1,101 @@
+/** Errors of the client, and how the protocol's reasons become them. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { failureOf } from "../wire/status.ts";
+
+/** Anything that went wrong. The message is one line that names what failed. */
+export class DstackError extends Error {
+  override readonly name: string = "DstackError";
+  /** Why, as a name of the protocol's `ErrorReason`; `undefined` where the server had no say in it. */
+  readonly reason: string | undefined;
+
+  constructor(message: string, options: ErrorOptions & { reason?: string | undefined } = {}) {
+    super(message, options);
+    this.reason = options.reason;
+  }
+}
+
+/** An upload failed; nothing of it can be seen. */
+export class ArtifactsUploadError extends DstackError {
+  override readonly name: string = "ArtifactsUploadError";
+}
+
+/** A download failed; files that were complete are there, others are not. */
+export class ArtifactsDownloadError extends DstackError {
+  override readonly name: string = "ArtifactsDownloadError";
+}
+
+/** There is no such run. */
+export class RunNotFoundError extends ArtifactsDownloadError {
+  override readonly name: string = "RunNotFoundError";
+}
+
+/** There is no such tag. */
+export class TagNotFoundError extends ArtifactsDownloadError {
+  override readonly name: string = "TagNotFoundError";
+}
+
+/** What was being done, which decides the error's class. */
+export type Doing = "upload" | "download" | "other";
+
+/** The error that a caller sees. */
+export function toDstackError(error: unknown, doing: Doing, url: string): Error {
+  if (error instanceof DstackError) return error;
+  if (!(error instanceof ConnectError)) return fromLocal(error, doing);
+  const { reason, message, code } = failureOf(error);
+  const options = { cause: error, reason };
+  if (isUnreachable(error)) return make(doing, `no server at ${url}: start one with \`dstack-artifacts serve\``, options);
+  if (doing !== "upload") {
+    if (reason === "RUN_NOT_FOUND" || reason === "COMMIT_NOT_FOUND") return new RunNotFoundError(message, options);
+    if (reason === "TAG_NOT_FOUND") return new TagNotFoundError(message, options);
+  }
+  const said = reason === undefined && code === Code.Unimplemented ? `${url} is not a server of artifacts: ${message}` : message;
+  return make(doing, oneLine(said), options);
+}
+
+function fromLocal(error: unknown, doing: Doing): Error {
+  // What the caller's own signal or stream throws is the caller's.
+  if (!(error instanceof Error) || (error as NodeJS.ErrnoException).code === undefined) return error as Error;
+  return make(doing, describeSystemError(error as NodeJS.ErrnoException), { cause: error });
+}
+
+const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  EACCES: "may not be accessed: permission denied",
+  EPERM: "may not be changed: operation not permitted",
+  ENOTDIR: "is not a folder",
+  EISDIR: "is a folder",
+  ELOOP: "is a loop of links",
+  ENOSPC: "can't be written: no space left on the disk",
+  EDQUOT: "can't be written: the disk quota is used up",
+  EROFS: "can't be written: the file system is read-only",
+  ENAMETOOLONG: "has a name that is too long for this file system",
+  EMFILE: "can't be opened: too many files are open",
+  EIO: "can't be read or written: the disk reports an error",
+};
+
+/** One line for what the system said, naming the path. */
+export function describeSystemError(error: NodeJS.ErrnoException): string {
+  const said = SYSTEM_ERRORS[error.code ?? ""];
+  return error.path !== undefined && said !== undefined ? `${error.path} ${said}` : oneLine(error.message);
+}
+
+function make(doing: Doing, message: string, options: ErrorOptions & { reason?: string | undefined }): DstackError {
+  if (doing === "upload") return new ArtifactsUploadError(message, options);
+  if (doing === "download") return new ArtifactsDownloadError(message, options);
+  return new DstackError(message, options);
+}
+
+/** Whether a call failed because nothing answers at the address. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof ConnectError && error.code === Code.Unavailable && failureOf(error).reason === undefined;
+}
+
+/** Whether the same call may succeed later: the connection was lost, or the server said so. */
+export function isTemporary(error: unknown): boolean {
+  if (!(error instanceof ConnectError)) return false;
+  return error.code === Code.Unavailable || failureOf(error).retryAfterMs !== undefined;
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*\n\s*/g, " ");
+}

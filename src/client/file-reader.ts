@@ -1,0 +1,80 @@
+/** Reads files that are uploaded, and notices when they change meanwhile. */
+import fs from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { MAX_CHUNK_BYTES } from "../wire/limits.ts";
+import type { LocalEntry } from "./walk.ts";
+
+/** Files up to this size are read by synchronous calls, at once: that is several times as fast for many of them. */
+export const SMALL_FILE_BYTES = 64 * 1024;
+
+/** A small file, whole; `undefined` if it isn't as it was when it was looked at. */
+export function readSmallFile(entry: LocalEntry): Uint8Array | undefined {
+  const fd = fs.openSync(entry.local, "r");
+  try {
+    // One byte more, to notice that it grew.
+    const buffer = Buffer.allocUnsafe(entry.size + 1);
+    let length = 0;
+    while (length < buffer.length) {
+      const read = fs.readSync(fd, buffer, length, buffer.length - length, null);
+      if (read === 0) break;
+      length += read;
+    }
+    const stats = fs.fstatSync(fd, { bigint: true });
+    if (length !== entry.size || stats.mtimeNs !== entry.mtimeNs || Number(stats.size) !== entry.size) return undefined;
+    return buffer.subarray(0, length);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+export interface OpenedFile {
+  readonly size: number;
+  readonly mode: number;
+  readonly mtimeNs: bigint;
+  /** Up to `size` bytes from the start, a chunk at a time, the next one read while this one is used. */
+  chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+  /** Whether it has another size or modification time than when it was opened. */
+  changed(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export async function openFile(local: string): Promise<OpenedFile> {
+  const handle = await fs.promises.open(local, "r");
+  try {
+    const stats = await handle.stat({ bigint: true });
+    const size = Number(stats.size);
+    return {
+      size,
+      mode: Number(stats.mode & 0o777n),
+      mtimeNs: stats.mtimeNs,
+      chunks: () => readChunks(handle, size),
+      async changed() {
+        const now = await handle.stat({ bigint: true });
+        return now.size !== stats.size || now.mtimeNs !== stats.mtimeNs;
+      },
+      close: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function* readChunks(handle: FileHandle, size: number): AsyncGenerator<Uint8Array, void, undefined> {
+  const read = async (position: number): Promise<Uint8Array> => {
+    const buffer = Buffer.allocUnsafeSlow(Math.min(MAX_CHUNK_BYTES, size - position));
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+    return buffer.subarray(0, bytesRead);
+  };
+  let position = 0;
+  let next = size > 0 ? read(0) : undefined;
+  next?.catch(() => {});
+  while (next) {
+    const chunk = await next;
+    position += chunk.length;
+    // A file that shrank ends early; that it did shows in its size.
+    next = chunk.length > 0 && position < size ? read(position) : undefined;
+    next?.catch(() => {});
+    if (chunk.length > 0) yield chunk;
+  }
+}

@@ -1,0 +1,62 @@
+/** A client's way to its server: unary calls and transfers, with one policy for trying again. */
+import { connect as connectSocket } from "node:net";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { ArtifactsService } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { MAX_MESSAGE_BYTES } from "../wire/limits.ts";
+import { createPatience } from "./retry.ts";
+import type { Settings } from "./settings.ts";
+import type { Transfers } from "./transfers.ts";
+import { createHttp2Transfers } from "./transfers-http2.ts";
+
+export interface Link {
+  readonly settings: Settings;
+  readonly transfers: Transfers;
+  readonly service: Client<typeof ArtifactsService>;
+  /** Tries a call again while the connection is lost or the server asks for patience; only for calls that are safe to send again. */
+  retrying<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** Listings of 10,000 long paths are larger than other messages. */
+const MAX_ANSWER_BYTES = 8 * MAX_MESSAGE_BYTES;
+
+export function openLink(settings: Settings): Link {
+  const { url, token, tls } = settings;
+  const target = new URL(url);
+  const isSocket = target.protocol === "unix:";
+  const baseUrl = isSocket ? "http://localhost" : target.origin;
+  const sessionOptions = isSocket ? { createConnection: () => connectSocket(decodeURIComponent(target.pathname)) } : tls;
+  const sessionManager = new Http2SessionManager(baseUrl, undefined, sessionOptions);
+  const authorize: Interceptor = (next) => (request) => {
+    if (token !== undefined) request.header.set("authorization", `Bearer ${token}`);
+    return next(request);
+  };
+  const transport = createGrpcTransport({
+    baseUrl,
+    sessionManager,
+    interceptors: [authorize],
+    readMaxBytes: MAX_ANSWER_BYTES,
+    acceptCompression: [],
+  });
+  const transfers = createHttp2Transfers({ url, token, tls });
+  return {
+    settings,
+    transfers,
+    service: createClient(ArtifactsService, transport),
+    async retrying(call, signal) {
+      const patience = createPatience(settings.timeoutMs);
+      for (;;) {
+        try {
+          return await call();
+        } catch (error) {
+          await patience.wait(error, signal);
+        }
+      }
+    },
+    async close() {
+      sessionManager.abort();
+      await transfers.close();
+    },
+  };
+}
