@@ -5,10 +5,17 @@
  * To be called from the server's "stream" event, before any Http2ServerRequest or Http2ServerResponse is made for the stream: those put
  * listeners of their own on it.
  */
-import { Code, ConnectError } from "@connectrpc/connect";
+
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
-import { ArtifactsService, type DownloadRequest, DownloadRequestSchema, type UploadResponse, UploadResponseSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  ArtifactsService,
+  type DownloadRequest,
+  DownloadRequestSchema,
+  type UploadResponse,
+  UploadResponseSchema,
+} from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { downloadCodec, uploadCodec, wholeCodec } from "../wire/codec.ts";
 import { readBatches, readWhole } from "../wire/inbound.ts";
 import { MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
@@ -51,7 +58,10 @@ const PATHS: Readonly<Record<string, HotCall["method"]>> = {
 const CONTENT_TYPES: ReadonlySet<string> = new Set(["application/grpc", "application/grpc+proto"]);
 
 /** Gives a function that takes a stream over, or says `false` and leaves it as it is. */
-export function createHotPath(handlers: HotPathHandlers, limits: HotPathLimits = {}): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean {
+export function createHotPath(
+  handlers: HotPathHandlers,
+  limits: HotPathLimits = {},
+): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean {
   const { maxChunkBytes = MAX_CHUNK_BYTES, maxMessageBytes = MAX_MESSAGE_BYTES } = limits;
   const readerLimits = { maxChunkBytes, maxMessageBytes };
 
@@ -105,7 +115,8 @@ async function serve(
   let error: ConnectError | undefined;
   try {
     const timeoutMs = decodeTimeout(headers["grpc-timeout"]);
-    if (timeoutMs !== undefined) timer = setTimeout(() => controller.abort(new ConnectError("the call's deadline has passed", Code.DeadlineExceeded)), timeoutMs);
+    if (timeoutMs !== undefined)
+      timer = setTimeout(() => controller.abort(new ConnectError("the call's deadline has passed", Code.DeadlineExceeded)), timeoutMs);
     // A handler that doesn't look at the signal must not keep the client waiting.
     await Promise.race([run(call, reply), aborted(signal)]);
   } catch (thrown) {

@@ -1,0 +1,101 @@
+/** connect's handlers for what the hot path doesn't take: every call in gRPC, gRPC-Web and Connect. */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { Code, ConnectError, type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { untilAborted } from "../lib/abort.ts";
+import { MAX_MESSAGE_BYTES } from "../wire/limits.ts";
+import type { Call } from "./calls.ts";
+import { abortable } from "./rpc/abortable.ts";
+import { callKey } from "./rpc/context.ts";
+
+/** A request of either version of HTTP. */
+export type ServerRequest = IncomingMessage | Http2ServerRequest;
+export type ServerAnswer = ServerResponse | Http2ServerResponse;
+
+export interface ConnectHandler {
+  /** Of all calls, `/package.Service/Method`. */
+  readonly paths: ReadonlySet<string>;
+  /** Answers a request whose path is one of `paths`. */
+  handle(request: ServerRequest, response: ServerAnswer, call: Call): void;
+}
+
+/** Stands in for an authority that is no part of a URL, which connect-node would throw at. */
+const ANY_AUTHORITY = "localhost";
+
+export function createConnectHandler(routes: (router: ConnectRouter) => void): ConnectHandler {
+  const router = createConnectRouter({
+    interceptors: [outcomes],
+    // Files are mostly compressed already, and a request that grows when it is read is a way to attack.
+    acceptCompression: [],
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    writeMaxBytes: 2 ** 32 - 1,
+  });
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  async function answer(request: ServerRequest, response: ServerAnswer, call: Call): Promise<void> {
+    const handler = handlers.get(pathOf(request.url));
+    if (handler === undefined) throw new ConnectError("no such call", Code.Unimplemented);
+    // connect-node waits for a drain that never comes when the client is gone, and would keep the stream's generator for ever.
+    response.once("close", () => response.emit("drain"));
+    const values = createContextValues().set(callKey, call);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    await universalResponseToNodeResponse(await handler(universal), response);
+  }
+
+  return {
+    paths: new Set(handlers.keys()),
+    handle(request, response, call) {
+      checkAuthority(request);
+      answer(request, response, call).catch((error: unknown) => {
+        // A client that went away; everything else was answered within connect.
+        call.log.debug({ err: error }, "the answer could not be sent");
+        if (!response.headersSent) response.statusCode = 500;
+        response.end();
+      });
+    },
+  };
+}
+
+/** The path without a query. */
+export function pathOf(url: string | undefined): string {
+  const [path = ""] = (url ?? "").split("?", 1);
+  return path;
+}
+
+/** grpcio sends a Unix socket's path, percent-encoded, and anybody may send anything. Nothing here needs it. */
+function checkAuthority({ headers }: ServerRequest): void {
+  const name = ":authority" in headers ? ":authority" : "host";
+  const given = headers[name];
+  if (typeof given !== "string" || given === "" || !URL.canParse(`http://${given}`)) headers[name] = ANY_AUTHORITY;
+}
+
+/** Notes how a call ended, tells the client our errors, and ends it when its signal says so, whatever its handler waits for. */
+const outcomes: Interceptor = (next) => async (request) => {
+  const call = request.contextValues.get(callKey);
+  if (call === undefined) throw new ConnectError("a call without its life", Code.Internal);
+  const signal = AbortSignal.any([request.signal, call.signal]);
+  // A deadline ends what is done for the call, too.
+  request.signal.addEventListener("abort", () => call.cancel(request.signal.reason), { once: true });
+  try {
+    const response = await untilAborted(Promise.resolve(next(request)), signal);
+    if (!response.stream) {
+      call.succeed();
+      return response;
+    }
+    return { ...response, message: observed(response.message, call, signal) };
+  } catch (error) {
+    throw call.fail(signal.aborted ? signal.reason : error);
+  }
+};
+
+async function* observed<T>(messages: AsyncIterable<T>, call: Call, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* abortable(messages, signal);
+    call.succeed();
+  } catch (error) {
+    throw call.fail(error);
+  }
+}

@@ -1,0 +1,111 @@
+/** The protocol's messages and the domain's types, one into the other. */
+import { create } from "@bufbuild/protobuf";
+import { type Timestamp, TimestampSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type Reference as ReferenceMessage,
+  type UploadResponse,
+  UploadResponseSchema,
+} from "../../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import {
+  type EntryHeader,
+  EntryHeaderSchema,
+  type Entry as EntryMessage,
+  EntrySchema,
+  EntryType as EntryTypeMessage,
+} from "../../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { ArtifactsFailure } from "../../artifacts/errors.ts";
+import type { Committed, Entry, EntryType, PageRequest, Reference, UploadHeader } from "../../artifacts/types.ts";
+
+const NS_PER_SECOND = 1_000_000_000n;
+/** Of a Timestamp: from year 1 to the end of year 9999. */
+const MIN_SECONDS = -62_135_596_800n;
+const MAX_SECONDS = 253_402_300_799n;
+const MAX_MODE = 0o7777;
+
+const TYPES: Readonly<Record<EntryType, EntryTypeMessage>> = {
+  file: EntryTypeMessage.FILE,
+  folder: EntryTypeMessage.FOLDER,
+  link: EntryTypeMessage.LINK,
+};
+
+export function invalid(message: string): ArtifactsFailure {
+  return new ArtifactsFailure("MESSAGE_INVALID", message);
+}
+
+/** A uint64 as a number. */
+export function toNumber(value: bigint, what: string): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw invalid(`${what} ${value} is too large`);
+  return Number(value);
+}
+
+export function toTimestamp(ns: bigint): Timestamp {
+  const nanos = ((ns % NS_PER_SECOND) + NS_PER_SECOND) % NS_PER_SECOND;
+  return create(TimestampSchema, { seconds: (ns - nanos) / NS_PER_SECOND, nanos: Number(nanos) });
+}
+
+export function fromTimestamp({ seconds, nanos }: Timestamp, what: string): bigint {
+  const valid = seconds >= MIN_SECONDS && seconds <= MAX_SECONDS && nanos >= 0 && BigInt(nanos) < NS_PER_SECOND;
+  if (!valid) throw invalid(`${what} has a time that no Timestamp can have`);
+  return seconds * NS_PER_SECOND + BigInt(nanos);
+}
+
+export { timestampFromDate };
+
+export function toReference(message: ReferenceMessage | undefined): Reference {
+  const target = message?.target;
+  if (target?.case === "tag") return { tag: target.value };
+  if (target?.case !== "run") throw new ArtifactsFailure("REFERENCE_INVALID", "a reference names a run or a tag, and this one neither");
+  const { name, commit } = target.value;
+  return commit === 0n ? { run: name } : { run: name, commit: toNumber(commit, "commit") };
+}
+
+export function toPage({ pageSize, pageToken }: { pageSize: number; pageToken: string }): PageRequest {
+  return { pageSize, pageToken };
+}
+
+export function toHeader(message: EntryHeader): UploadHeader {
+  const { path, mode } = message;
+  const what = JSON.stringify(path.slice(0, 1_024));
+  if (mode !== undefined && mode > MAX_MODE) throw invalid(`${what} has a mode that isn't permission bits`);
+  return {
+    path,
+    type: toType(message.type, what),
+    size: message.size === undefined ? undefined : toNumber(message.size, `the size of ${what}`),
+    mode,
+    mtimeNs: message.mtime === undefined ? undefined : fromTimestamp(message.mtime, what),
+    linkTarget: message.linkTarget,
+    try: message.try,
+  };
+}
+
+function toType(type: EntryTypeMessage, what: string): EntryType {
+  if (type === EntryTypeMessage.FILE) return "file";
+  if (type === EntryTypeMessage.FOLDER) return "folder";
+  if (type === EntryTypeMessage.LINK) return "link";
+  throw invalid(`${what} has no type, or one that this server doesn't know`);
+}
+
+/** The fields that headers and listings share. */
+function fieldsOf(entry: Entry) {
+  return {
+    path: entry.path,
+    type: TYPES[entry.type],
+    linkTarget: entry.linkTarget ?? "",
+    ...(entry.size === undefined ? {} : { size: BigInt(entry.size) }),
+    ...(entry.mode === undefined ? {} : { mode: entry.mode }),
+    ...(entry.mtimeNs === undefined ? {} : { mtime: toTimestamp(entry.mtimeNs) }),
+    ...(entry.crc32c === undefined ? {} : { crc32c: entry.crc32c }),
+  };
+}
+
+export function fromEntry(entry: Entry): EntryMessage {
+  return create(EntrySchema, fieldsOf(entry));
+}
+
+export function fromEntryHeader(entry: Entry, offset: number): EntryHeader {
+  return create(EntryHeaderSchema, { ...fieldsOf(entry), offset: BigInt(offset) });
+}
+
+export function fromCommitted({ project, run, commit, tag = "", files, bytes }: Committed): UploadResponse {
+  return create(UploadResponseSchema, { project, run, commit: BigInt(commit), tag, files: BigInt(files), bytes: BigInt(bytes) });
+}
