@@ -13,7 +13,8 @@ function keyProblem(key: string): string | undefined {
   for (const segment of key.split("/")) {
     if (segment === "") return "has an empty segment";
     if (segment === "." || segment === "..") return "has a segment `.` or `..`";
-    if (segment.includes("\0")) return "has a NUL";
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what is looked for
+    if (/[\x00-\x1f]/.test(segment)) return "has a control character";
     if (Buffer.byteLength(segment) > MAX_SEGMENT_BYTES) return `has a segment over ${MAX_SEGMENT_BYTES} bytes`;
   }
   return undefined;
