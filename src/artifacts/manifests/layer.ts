@@ -1,88 +1,93 @@
 /** A manifest that is open for reading: blocks that are found by their paths and decoded when they are needed. */
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { BlockSchema, type BlockSummary, IndexSchema, type Manifest } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { fromBinary } from "@bufbuild/protobuf";
+import { type BlockSummary, IndexSchema, type Location, type Manifest } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { LruCache } from "../../lib/lru-cache.ts";
-import { comparePaths, isWithin } from "../../lib/paths.ts";
-import { decodeBlock } from "./codec.ts";
-import { isCounted, type LayerEntry, type ObjectReader } from "./types.ts";
+import { decodeBlock, entriesOf } from "./block-decoder.ts";
+import type { LayerEntry, ObjectReader, StretchLocation } from "./types.ts";
 
-/** Encoded bytes of the decoded blocks that are kept, of all manifests together. */
+/** Encoded bytes of the decoded blocks and indexes that are kept, of all manifests together; decoded they take some four times as much. */
 const DECODED_CACHE_BYTES = 16 * 1024 * 1024;
 
 const decodedBlocks = new LruCache<string, readonly LayerEntry[]>(DECODED_CACHE_BYTES);
+const decodedIndexes = new LruCache<string, readonly BlockRange[]>(DECODED_CACHE_BYTES);
 
 export interface Totals {
   readonly files: number;
   readonly bytes: number;
 }
 
-interface BlockRange {
+/** A block as the index tells of it. */
+export interface BlockRange extends Totals {
   readonly firstPath: string;
   readonly lastPath: string;
-  readonly files: number;
-  readonly bytes: number;
+  readonly entries: number;
+  /** Absent if the block is inline. */
+  readonly location?: Location;
 }
 
-/** The blocks of a layer. */
+/** The blocks of a layer, in order. */
 export interface Layer {
   readonly blocks: readonly BlockRange[];
+  /** The entries of the block at an index. */
   block(i: number, signal?: AbortSignal): readonly LayerEntry[] | Promise<readonly LayerEntry[]>;
 }
 
-export async function openLayer(manifest: Manifest, reader: ObjectReader, signal?: AbortSignal): Promise<Layer> {
+export interface LayerOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Read once and never again, so that it is not worth pushing others out of the cache. */
+  readonly once?: boolean;
+}
+
+export async function openLayer(manifest: Manifest, reader: ObjectReader, options: LayerOptions = {}): Promise<Layer> {
   const { content } = manifest;
-  if (content.case === "block") {
-    const entries = decodeBlock(toBinary(BlockSchema, content.value));
-    const first = entries[0];
-    const last = entries.at(-1);
-    if (!first || !last) return { blocks: [], block: () => [] };
-    const range = { firstPath: first.path, lastPath: last.path, files: Number(manifest.files), bytes: Number(manifest.bytes) };
-    return { blocks: [range], block: () => entries };
+  if (content.case === "index") {
+    const blocks = await loadIndex(content.value, reader, options);
+    return { blocks, block: (i, signal) => loadBlock(blocks[i] as BlockRange, reader, { ...options, signal }) };
   }
-  if (content.case !== "index") return { blocks: [], block: () => [] };
-  const { blocks } = fromBinary(IndexSchema, await reader.read(content.value, signal));
-  return {
-    blocks: blocks.map(({ firstPath, lastPath, files, bytes }) => ({ firstPath, lastPath, files: Number(files), bytes: Number(bytes) })),
-    block: (i, blockSignal) => loadBlock(blocks[i] as BlockSummary, reader, blockSignal),
-  };
+  const entries = content.case === "block" ? entriesOf(content.value) : [];
+  const firstPath = entries[0]?.path;
+  const lastPath = entries.at(-1)?.path;
+  if (firstPath === undefined || lastPath === undefined) return { blocks: [], block: () => [] };
+  const range = { firstPath, lastPath, files: Number(manifest.files), bytes: Number(manifest.bytes), entries: entries.length };
+  return { blocks: [range], block: () => entries };
+}
+
+/** What an index lists. */
+export async function readIndex(location: Location, reader: ObjectReader, signal?: AbortSignal): Promise<readonly BlockRange[]> {
+  return fromBinary(IndexSchema, await reader.read(location, signal)).blocks.map(rangeOf);
+}
+
+function rangeOf({ location, firstPath, lastPath, files, bytes, entries }: BlockSummary): BlockRange {
+  if (!location) throw new Error("a block of an index has no location");
+  return { location, firstPath, lastPath, files: Number(files), bytes: Number(bytes), entries };
+}
+
+async function loadIndex(location: Location, reader: ObjectReader, { signal, once }: LayerOptions): Promise<readonly BlockRange[]> {
+  const key = cacheKey(location);
+  const kept = decodedIndexes.get(key);
+  if (kept) return kept;
+  const blocks = await readIndex(location, reader, signal);
+  if (!once) decodedIndexes.set(key, blocks, Number(location.length));
+  return blocks;
 }
 
 function loadBlock(
-  { location }: BlockSummary,
+  { location }: BlockRange,
   reader: ObjectReader,
-  signal?: AbortSignal,
+  { signal, once }: LayerOptions,
 ): readonly LayerEntry[] | Promise<readonly LayerEntry[]> {
-  if (!location) throw new Error("a block has no location");
-  const key = `${location.key}#${location.offset}`;
+  if (!location) throw new Error("a block of an index has no location");
+  const key = cacheKey(location);
   const kept = decodedBlocks.get(key);
   if (kept) return kept;
   return reader.read(location, signal).then((bytes) => {
     const entries = decodeBlock(bytes);
-    decodedBlocks.set(key, entries, bytes.length);
+    if (!once) decodedBlocks.set(key, entries, bytes.length);
     return entries;
   });
 }
 
-/** Files under a path and their bytes; blocks that lie wholly under it are counted by the index. */
-export async function layerTotals(layer: Layer, path: string): Promise<Totals> {
-  const totals = { files: 0, bytes: 0 };
-  for (const [i, range] of layer.blocks.entries()) {
-    const first = isWithin(range.firstPath, path);
-    const last = isWithin(range.lastPath, path);
-    if (first && last) {
-      totals.files += range.files;
-      totals.bytes += range.bytes;
-    } else if (first || last || mayHold(range, path)) {
-      for (const entry of await layer.block(i)) {
-        if (!isCounted(entry) || !isWithin(entry.path, path)) continue;
-        totals.files++;
-        totals.bytes += entry.size ?? 0;
-      }
-    }
-  }
-  return totals;
-}
-
-function mayHold(range: BlockRange, path: string): boolean {
-  return comparePaths(range.firstPath, path) <= 0 && comparePaths(path, range.lastPath) <= 0;
+// The checksum tells apart objects of different projects and stores, whose keys could be the same.
+function cacheKey({ key, offset, length, crc32c }: StretchLocation): string {
+  return `${key}#${offset}+${length}#${crc32c}`;
 }

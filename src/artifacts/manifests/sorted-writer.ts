@@ -5,6 +5,8 @@ import {
   type BlockSummary,
   BlockSummarySchema,
   IndexSchema,
+  type Location,
+  LocationSchema,
   type Manifest,
   ManifestSchema,
 } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
@@ -12,7 +14,8 @@ import { crc32c } from "../../lib/crc32c.ts";
 import { isWithin } from "../../lib/paths.ts";
 import { quote } from "../check.ts";
 import { ArtifactsFailure } from "../errors.ts";
-import { BlockEncoder } from "./codec.ts";
+import { BlockEncoder } from "./block-encoder.ts";
+import type { BlockRange } from "./layer.ts";
 import { isCounted, type LayerEntry, type ObjectWriter } from "./types.ts";
 
 export interface WriterLimits {
@@ -20,13 +23,27 @@ export interface WriterLimits {
   readonly inlineBytes: number;
   /** Bytes of a block: what a listing of a small folder reads. */
   readonly blockBytes: number;
-  /** Bytes of an object of blocks. */
+  /** Bytes of an object of blocks: what is held until it is put. */
   readonly objectBytes: number;
 }
 
+/**
+ * Inline: a quarter of what an entry of a log may have, since a snapshot holds several manifests. Blocks: some 800 entries of ordinary
+ * files, which decode in less than a millisecond. Objects: few for a million entries, small beside what an upload holds anyway.
+ */
 export const WRITER_LIMITS: WriterLimits = { inlineBytes: 256 * 1024, blockBytes: 64 * 1024, objectBytes: 4 * 1024 * 1024 };
 
-interface FinishedBlock {
+/** A block that exists is taken over if it has at least this part of what a block should have; smaller ones are written together. */
+const WORTH_TAKING = 0.5;
+
+/** Counts of what lies in a block or more. */
+interface Counts {
+  files: number;
+  bytes: number;
+  entries: number;
+}
+
+interface NewBlock {
   readonly bytes: Uint8Array;
   readonly summary: BlockSummary;
 }
@@ -34,28 +51,34 @@ interface FinishedBlock {
 export class SortedWriter {
   readonly #writer: ObjectWriter;
   readonly #limits: WriterLimits;
-  #encoder = new BlockEncoder();
-  #first = "";
-  #files = 0;
-  #bytes = 0;
-  #entries = 0;
+  readonly #encoder: BlockEncoder;
+  /** Of the block that is being filled. */
+  #firstPath = "";
+  #lastPath = "";
+  #counts: Counts = { files: 0, bytes: 0, entries: 0 };
   /** The entry that came last; it may still be replaced by one of the same path. */
   #pending: LayerEntry | undefined;
-  #blocks: FinishedBlock[] = [];
-  #blockBytes = 0;
+  /** All blocks in order; those without a location wait in `#waiting` to be put. */
   readonly #summaries: BlockSummary[] = [];
+  #waiting: NewBlock[] = [];
+  #waitingBytes = 0;
 
   constructor(writer: ObjectWriter, limits: WriterLimits = WRITER_LIMITS) {
     this.#writer = writer;
     this.#limits = limits;
+    this.#encoder = new BlockEncoder(limits.blockBytes);
   }
 
   /** The path that came last. */
   get lastPath(): string | undefined {
-    return this.#pending?.path;
+    return this.#pending?.path ?? (this.#counts.entries > 0 ? this.#lastPath : this.#summaries.at(-1)?.lastPath);
   }
 
-  /** Takes the next entry; a promise means that an object is being put, and must be waited for. */
+  /**
+   * Takes the next entry. A promise means that an object is being put, and must be waited for.
+   *
+   * @throws ArtifactsFailure PATH_CONFLICT if the path was there before, or lies in a file.
+   */
   add(entry: LayerEntry): Promise<void> | undefined {
     const last = this.#pending;
     this.#pending = entry;
@@ -70,79 +93,91 @@ export class SortedWriter {
     return this.#encode(last);
   }
 
+  /** Whether a block that exists can come next as it is, without being written again. */
+  takes({ location, firstPath }: BlockRange): boolean {
+    if (!location || Number(location.length) < this.#limits.blockBytes * WORTH_TAKING) return false;
+    // What may be in conflict is looked at entry by entry.
+    return !this.#pending || !isWithin(firstPath, this.#pending.path);
+  }
+
+  /** Takes a block that exists. */
+  async addBlock({ location, firstPath, lastPath, files, bytes, entries }: BlockRange): Promise<void> {
+    if (this.#pending) await this.#encode(this.#pending);
+    this.#pending = undefined;
+    this.#closeBlock();
+    this.#summaries.push(summaryOf(firstPath, lastPath, { files, bytes, entries }, location));
+  }
+
   async finish(): Promise<Manifest> {
     if (this.#pending) await this.#encode(this.#pending);
     this.#pending = undefined;
     this.#closeBlock();
-    const { summaries, blocks } = { summaries: this.#summaries, blocks: this.#blocks };
-    const counts = [...summaries, ...blocks.map((block) => block.summary)].reduce(
-      (sum, { files, bytes, entries }) => ({ files: sum.files + files, bytes: sum.bytes + bytes, entries: sum.entries + BigInt(entries) }),
-      { files: 0n, bytes: 0n, entries: 0n },
-    );
-    if (summaries.length === 0 && blocks.length <= 1) {
-      const block = blocks[0] ? fromBinary(BlockSchema, blocks[0].bytes) : create(BlockSchema);
-      return create(ManifestSchema, { ...counts, content: { case: "block", value: block } });
+    const blocks = this.#summaries;
+    const counts = { files: 0n, bytes: 0n, entries: 0n };
+    for (const { files, bytes, entries } of blocks) {
+      counts.files += files;
+      counts.bytes += bytes;
+      counts.entries += BigInt(entries);
+    }
+    const [only] = this.#waiting;
+    if (blocks.length === 0 || (blocks.length === 1 && only && only.bytes.length <= this.#limits.inlineBytes)) {
+      const value = only ? fromBinary(BlockSchema, only.bytes) : create(BlockSchema);
+      return create(ManifestSchema, { ...counts, content: { case: "block", value } });
     }
     await this.#putBlocks();
-    const index = toBinary(IndexSchema, create(IndexSchema, { blocks: summaries }));
+    const index = toBinary(IndexSchema, create(IndexSchema, { blocks }));
     const key = await this.#writer.put([index]);
-    const location = { key, offset: 0n, length: BigInt(index.length), crc32c: crc32c(index) };
-    return create(ManifestSchema, { ...counts, content: { case: "index", value: location } });
+    return create(ManifestSchema, { ...counts, content: { case: "index", value: locationOf(key, 0, index) } });
   }
 
   #encode(entry: LayerEntry): Promise<void> | undefined {
-    if (this.#entries === 0) this.#first = entry.path;
-    this.#entries++;
-    if (isCounted(entry)) this.#files++;
-    this.#bytes += entry.size ?? 0;
+    const counts = this.#counts;
+    if (counts.entries === 0) this.#firstPath = entry.path;
+    this.#lastPath = entry.path;
+    counts.entries++;
+    if (isCounted(entry)) counts.files++;
+    counts.bytes += entry.size ?? 0;
     this.#encoder.add(entry);
-    this.#last = entry.path;
     // While all of it may stay inline, it is one block.
-    const isFirst = this.#summaries.length === 0 && this.#blocks.length === 0;
-    if (this.#encoder.bytes < (isFirst ? this.#limits.inlineBytes : this.#limits.blockBytes)) return undefined;
+    const limit = this.#summaries.length === 0 ? this.#limits.inlineBytes : this.#limits.blockBytes;
+    if (this.#encoder.bytes < limit) return undefined;
     this.#closeBlock();
-    return this.#blockBytes >= this.#limits.objectBytes ? this.#putBlocks() : undefined;
+    return this.#waitingBytes >= this.#limits.objectBytes ? this.#putBlocks() : undefined;
   }
 
-  #last = "";
-
   #closeBlock(): void {
-    if (this.#entries === 0) return;
+    if (this.#counts.entries === 0) return;
     const bytes = this.#encoder.finish();
-    const summary = create(BlockSummarySchema, {
-      firstPath: this.#first,
-      lastPath: this.#last,
-      files: BigInt(this.#files),
-      bytes: BigInt(this.#bytes),
-      entries: this.#entries,
-    });
-    this.#blocks.push({ bytes, summary });
-    this.#blockBytes += bytes.length;
-    this.#encoder = new BlockEncoder();
-    this.#files = 0;
-    this.#bytes = 0;
-    this.#entries = 0;
+    const summary = summaryOf(this.#firstPath, this.#lastPath, this.#counts);
+    this.#summaries.push(summary);
+    this.#waiting.push({ bytes, summary });
+    this.#waitingBytes += bytes.length;
+    this.#counts = { files: 0, bytes: 0, entries: 0 };
   }
 
   async #putBlocks(): Promise<void> {
-    const blocks = this.#blocks;
+    const blocks = this.#waiting;
     if (blocks.length === 0) return;
-    this.#blocks = [];
-    this.#blockBytes = 0;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
     const key = await this.#writer.put(blocks.map((block) => block.bytes));
     let offset = 0;
     for (const { bytes, summary } of blocks) {
-      const location = {
-        $typeName: "dstack.artifacts.storage.v1.Location" as const,
-        key,
-        offset: BigInt(offset),
-        length: BigInt(bytes.length),
-        crc32c: crc32c(bytes),
-      };
-      this.#summaries.push({ ...summary, location });
+      summary.location = locationOf(key, offset, bytes);
       offset += bytes.length;
     }
   }
+}
+
+function summaryOf(firstPath: string, lastPath: string, counts: Counts, location?: Location): BlockSummary {
+  const { entries } = counts;
+  const files = BigInt(counts.files);
+  const bytes = BigInt(counts.bytes);
+  return create(BlockSummarySchema, { firstPath, lastPath, files, bytes, entries, ...(location ? { location } : {}) });
+}
+
+function locationOf(key: string, offset: number, bytes: Uint8Array): Location {
+  return create(LocationSchema, { key, offset: BigInt(offset), length: BigInt(bytes.length), crc32c: crc32c(bytes) });
 }
 
 function conflict(message: string, path: string): ArtifactsFailure {

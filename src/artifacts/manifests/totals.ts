@@ -1,76 +1,67 @@
-/** Counts what layers show, from their indexes and from what the newer ones hide of the older ones. */
+/** Counts what layers show, from their indexes as far as they go. */
 import { isWithin } from "../../lib/paths.ts";
-import { MergedCursor, to } from "./cursor.ts";
-import { type Layer, layerTotals, type Totals } from "./layer.ts";
+import type { Layer, Totals } from "./layer.ts";
+import { to } from "./layer-cursor.ts";
+import { MergedCursor } from "./merged-cursor.ts";
 import { covers, isCounted, type LayerEntry } from "./types.ts";
 
-const NOTHING: Totals = { files: 0, bytes: 0 };
-
-/** Files under a path. `known` are the totals of everything that the layers from an index on show. */
-export async function countTotals(
-  layers: readonly Layer[],
-  path: string,
-  known?: Totals & { readonly layersFromIndex: number },
-): Promise<Totals> {
-  const [newest, ...older] = layers;
-  if (!newest) return NOTHING;
-  if (known?.layersFromIndex === 0 && path === "") return known;
-  const below = known && { ...known, layersFromIndex: known.layersFromIndex - 1 };
-  const under = await countTotals(older, path, below && below.layersFromIndex >= 0 ? below : undefined);
-  const added = await layerTotals(newest, path);
-  const lost = under.files === 0 ? NOTHING : await hidden(newest, older, path, under);
-  return { files: under.files + added.files - lost.files, bytes: under.bytes + added.bytes - lost.bytes };
+/** Files and links under a path, and their bytes. Blocks that no other layer has anything in are not read. */
+export async function countTotals(layers: readonly Layer[], path: string): Promise<Totals> {
+  const totals = { files: 0, bytes: 0 };
+  const cursor = new MergedCursor(layers);
+  await cursor.move(to(path), path);
+  for (;;) {
+    const block = cursor.takeBlock((range) => isWithin(range.lastPath, path));
+    if (block) {
+      totals.files += block.files;
+      totals.bytes += block.bytes;
+      continue;
+    }
+    const loading = cursor.next();
+    if (loading) await loading;
+    if (!cursor.current || !isWithin(cursor.current.path, path)) return totals;
+    count(totals, cursor.current, 1);
+  }
 }
 
-// What a layer hides of the older ones under a path.
-async function hidden(layer: Layer, older: readonly Layer[], path: string, under: Totals): Promise<Totals> {
-  if (path !== "" && (await coversAncestor(layer, path))) return under;
-  const lost = { files: 0, bytes: 0 };
-  const newer = new MergedCursor([layer], { keepTraces: true });
+/** What all layers show, if it is known what the older ones show: reads the newer ones, and of the older ones what these hide. */
+export async function countOnto(newer: readonly Layer[], older: readonly Layer[], known: Totals): Promise<Totals> {
+  const totals = { files: known.files, bytes: known.bytes };
+  if (newer.length === 0) return totals;
+  const above = new MergedCursor(newer, { keepTraces: true });
   const below = new MergedCursor(older);
-  await newer.seek(to(path), path);
-  let at: LayerEntry | undefined;
+  let previous: string | undefined;
   let covered: string | undefined;
-  const lose = (entry: LayerEntry) => {
-    lost.files++;
-    lost.bytes += entry.size ?? 0;
-  };
-  // Both are walked forwards; what is lost at a path, above it or in it is found where they meet.
-  for (; newer.current && isWithin(newer.current.path, path); await newer.next()) {
-    const entry = newer.current;
+  for (await above.next(); above.current; await above.next()) {
+    const entry = above.current;
+    count(totals, entry, 1);
+    // What was in this folder is counted off already.
     if (covered !== undefined && isWithin(entry.path, covered)) continue;
-    for (const place of placesFrom(path, entry.path, at?.path)) {
+    for (const place of placesFrom(entry.path, previous)) {
       await below.seek(to(place), place);
-      const { current } = below;
-      if (current?.path === place && isCounted(current)) lose(current);
+      if (below.current?.path === place) count(totals, below.current, -1);
     }
-    at = entry;
+    previous = entry.path;
     if (!covers(entry)) continue;
     covered = entry.path;
-    const inside = await countTotals(older, entry.path);
-    const { current } = below;
-    const itself = current?.path === entry.path && isCounted(current) ? { files: 1, bytes: current.size ?? 0 } : NOTHING;
-    lost.files += inside.files - itself.files;
-    lost.bytes += inside.bytes - itself.bytes;
+    if (below.current?.path === covered) await below.next();
+    if (!below.current || !isWithin(below.current.path, covered)) continue;
+    const inside = await countTotals(older, covered);
+    totals.files -= inside.files;
+    totals.bytes -= inside.bytes;
   }
-  return lost;
+  return totals;
 }
 
-async function coversAncestor(layer: Layer, path: string): Promise<boolean> {
-  const cursor = new MergedCursor([layer], { keepTraces: true });
-  const segments = path.split("/");
-  for (let depth = 1; depth < segments.length; depth++) {
-    const ancestor = segments.slice(0, depth).join("/");
-    await cursor.seek(to(ancestor), ancestor);
-    if (cursor.current?.path === ancestor && covers(cursor.current)) return true;
-  }
-  return false;
+function count(totals: { files: number; bytes: number }, entry: LayerEntry, sign: number): void {
+  if (!isCounted(entry)) return;
+  totals.files += sign;
+  totals.bytes += sign * (entry.size ?? 0);
 }
 
-// The path and its ancestors under `root` that the one before didn't have, from the top.
-function* placesFrom(root: string, path: string, before: string | undefined): Generator<string> {
-  let slash = root === "" ? path.indexOf("/") : path.indexOf("/", root.length + 1);
-  for (; slash > 0; slash = path.indexOf("/", slash + 1)) {
+// The path and those of its ancestors that the path before didn't have, from the top: where a file may be that is a folder now.
+function* placesFrom(path: string, before: string | undefined): Generator<string, void, undefined> {
+  for (let slash = path.indexOf("/"); slash > 0; slash = path.indexOf("/", slash + 1)) {
     const ancestor = path.slice(0, slash);
     if (before === undefined || !isWithin(before, ancestor)) yield ancestor;
   }

@@ -1,0 +1,117 @@
+/** Reads blocks of entries, by hand for the same reason that they are written so. */
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import type { Block } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import type { LayerEntry, StoredExtent } from "./types.ts";
+
+const TYPES = ["trace", "file", "folder", "link", "trace"] as const;
+
+/** What all kinds of entries are made from. */
+interface Fields {
+  path: string;
+  kind: number;
+  size: number;
+  mode: number;
+  mtimeNs: bigint;
+  crc32c: number;
+  linkTarget: string;
+  hidesOlder: boolean;
+  extents: StoredExtent[];
+}
+
+export function decodeBlock(bytes: Uint8Array): LayerEntry[] {
+  const reader = new BinaryReader(bytes);
+  const objects: string[] = [];
+  const entries: LayerEntry[] = [];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) objects.push(reader.string());
+    else if (field === 2) entries.push(decodeEntry(reader, objects));
+    else reader.skip(wireType, field);
+  }
+  return entries;
+}
+
+/** The data objects that a block's entries lie in, without decoding the entries. */
+export function decodeObjects(bytes: Uint8Array): string[] {
+  const reader = new BinaryReader(bytes);
+  const objects: string[] = [];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) objects.push(reader.string());
+    else reader.skip(wireType, field);
+  }
+  return objects;
+}
+
+/** The entries of a block that is a message already. */
+export function entriesOf({ entries, objects }: Block): LayerEntry[] {
+  return entries.map((entry) =>
+    entryOf({
+      ...entry,
+      size: Number(entry.size),
+      extents: entry.extents.map(({ object, offset, length, crc32c }) => ({
+        object: objects[object] ?? "",
+        offset: Number(offset),
+        length: Number(length),
+        crc32c,
+      })),
+    }),
+  );
+}
+
+function entryOf({ path, kind, size, mode, mtimeNs, crc32c, linkTarget, hidesOlder, extents }: Fields): LayerEntry {
+  // A kind that isn't known, of a later version, is nothing to be seen.
+  const type = TYPES[kind] ?? "trace";
+  if (type === "file") return { path, type, size, mode, mtimeNs, crc32c, extents };
+  if (type === "link") return { path, type, mtimeNs, linkTarget, extents };
+  if (type === "trace") return { path, type, extents };
+  return hidesOlder ? { path, type, mode, mtimeNs, extents, hidesOlder } : { path, type, mode, mtimeNs, extents };
+}
+
+function decodeEntry(reader: BinaryReader, objects: readonly string[]): LayerEntry {
+  const end = reader.uint32() + reader.pos;
+  const fields: Fields = {
+    path: "",
+    kind: 0,
+    size: 0,
+    mode: 0,
+    mtimeNs: 0n,
+    crc32c: 0,
+    linkTarget: "",
+    hidesOlder: false,
+    extents: [],
+  };
+  while (reader.pos < end) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) fields.path = reader.string();
+    else if (field === 2) fields.kind = reader.int32();
+    else if (field === 3) fields.size = Number(reader.uint64());
+    else if (field === 4) fields.mode = reader.uint32();
+    else if (field === 5) fields.mtimeNs = BigInt(reader.sfixed64());
+    else if (field === 6) fields.crc32c = reader.fixed32();
+    else if (field === 7) fields.linkTarget = reader.string();
+    else if (field === 8) fields.extents.push(decodeExtent(reader, objects));
+    else if (field === 9) fields.hidesOlder = reader.bool();
+    else reader.skip(wireType, field);
+  }
+  return entryOf(fields);
+}
+
+function decodeExtent(reader: BinaryReader, objects: readonly string[]): StoredExtent {
+  const end = reader.uint32() + reader.pos;
+  let object = 0;
+  let offset = 0;
+  let length = 0;
+  const crc32c: number[] = [];
+  while (reader.pos < end) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) object = reader.uint32();
+    else if (field === 2) offset = Number(reader.uint64());
+    else if (field === 3) length = Number(reader.uint64());
+    else if (field === 4) {
+      const stop = reader.uint32() + reader.pos;
+      while (reader.pos < stop) crc32c.push(reader.fixed32());
+    } else reader.skip(wireType, field);
+  }
+  return { object: objects[object] ?? "", offset, length, crc32c };
+}
