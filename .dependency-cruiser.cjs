@@ -13,7 +13,13 @@ module.exports = {
     only("store-knows-only-lib", room("store"), [room("lib")]),
     only("artifacts-know-the-store-as-a-driver", room("artifacts"), [room("lib"), "^src/store/driver[.]ts$"]),
     only("wire-knows-only-lib", room("wire"), [room("lib")]),
-    only("server-does-not-know-clients-or-drivers", room("server"), [room("lib"), room("wire"), room("artifacts"), "^src/store/[^/]+[.]ts$", "^src/store/layers/"]),
+    only("server-does-not-know-clients-or-drivers", room("server"), [
+      room("lib"),
+      room("wire"),
+      room("artifacts"),
+      "^src/store/[^/]+[.]ts$",
+      "^src/store/layers/",
+    ]),
     only("client-does-not-know-the-server", room("client"), [room("lib"), room("wire")]),
     {
       name: "only-compose-knows-drivers",

@@ -52,7 +52,10 @@ async function openDriver(storeUrl: string, env: NodeJS.ProcessEnv): Promise<{ k
     case "gs":
       return { kind: "gcs", driver: await (await import("./store/drivers/gcs.ts")).openGcs(storeUrl, env) };
     default:
-      throw new StoreError("misconfigured", `store ${storeUrl}: ${scheme}: is not a kind of store; use a path, file:, memory:, s3:, az: or gs:`);
+      throw new StoreError(
+        "misconfigured",
+        `store ${storeUrl}: ${scheme}: is not a kind of store; use a path, file:, memory:, s3:, az: or gs:`,
+      );
   }
 }
 

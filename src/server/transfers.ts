@@ -4,6 +4,7 @@ import type { Call } from "./calls.ts";
 import { currentCall } from "./current-call.ts";
 import { createHotPath, type HotCall } from "./hot-path.ts";
 import type { Served } from "./rpc/context.ts";
+import { invalid } from "./rpc/convert.ts";
 import { sendDownload } from "./rpc/download.ts";
 import { receiveUpload } from "./rpc/upload.ts";
 
@@ -20,9 +21,12 @@ export function createTransfers(served: Served): ReturnType<typeof createHotPath
       yield* sendDownload(served, request, call);
       call.succeed();
     },
-    authorize(hot) {
+    async authorize(hot) {
       // Whether the client may do it at all was looked at before the stream came here.
       hot.responseHeaders["x-request-id"] = running().requestId;
+      // An empty body that came together with its headers has ended, once the runtime's ticks are through, before anybody listens.
+      await Promise.resolve();
+      if (hot.stream.readableEnded) throw invalid("the stream ended without a message");
     },
     toError: (error) => running().fail(error),
   });

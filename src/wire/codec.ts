@@ -1,6 +1,11 @@
 /** What differs between streams: which messages each one carries. */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { type DownloadResponse, DownloadResponseSchema, type UploadRequest, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import {
+  type DownloadResponse,
+  DownloadResponseSchema,
+  type UploadRequest,
+  UploadRequestSchema,
+} from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import type { DownloadMessage, UploadMessage } from "./messages.ts";
 
 /** How messages of one stream become bytes and back. */

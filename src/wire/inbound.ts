@@ -1,7 +1,8 @@
 /** A stream's messages as batches, with backpressure: the peer stops when the caller does. */
+
+import type { Http2Stream } from "node:http2";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Http2Stream } from "node:http2";
 import { wholeCodec } from "./codec.ts";
 import { createMessageReader, type MessageReader } from "./reader.ts";
 
@@ -17,7 +18,11 @@ const READ_AHEAD_BYTES = 1024 * 1024;
  * Ends when the stream has ended; throws what the reader throws, and what `lost` gives when the stream is closed without having ended
  * (undefined: it ends). Leaving early stops reading and lets go of the stream, without closing it.
  */
-export async function* readBatches<M>(stream: Http2Stream, reader: MessageReader<M>, lost: () => unknown): AsyncGenerator<readonly M[], void, undefined> {
+export async function* readBatches<M>(
+  stream: Http2Stream,
+  reader: MessageReader<M>,
+  lost: () => unknown,
+): AsyncGenerator<readonly M[], void, undefined> {
   let batch: M[] = [];
   let bytes = 0;
   let paused = false;
@@ -95,7 +100,12 @@ export async function* readBatches<M>(stream: Http2Stream, reader: MessageReader
 }
 
 /** Reads a stream that carries one message; throws as `readBatches` does, and when there is none or a second one. */
-export async function readWhole<D extends DescMessage>(stream: Http2Stream, schema: D, maxMessageBytes: number, lost: () => unknown): Promise<MessageShape<D>> {
+export async function readWhole<D extends DescMessage>(
+  stream: Http2Stream,
+  schema: D,
+  maxMessageBytes: number,
+  lost: () => unknown,
+): Promise<MessageShape<D>> {
   let found: MessageShape<D> | undefined;
   for await (const batch of readBatches(stream, createMessageReader(wholeCodec(schema), { maxChunkBytes: 0, maxMessageBytes }), lost)) {
     for (const message of batch) {

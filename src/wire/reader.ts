@@ -51,7 +51,10 @@ const CHUNK = 2;
 const COLLECT = 3;
 
 /** A reader of one stream; see the top of this file. */
-export function createMessageReader<M extends { readonly case?: string | undefined; readonly value?: unknown }>(codec: Codec<M>, limits: ReaderLimits): MessageReader<M> {
+export function createMessageReader<M extends { readonly case?: string | undefined; readonly value?: unknown }>(
+  codec: Codec<M>,
+  limits: ReaderLimits,
+): MessageReader<M> {
   const { chunkTag } = codec;
   const { maxChunkBytes, maxMessageBytes } = limits;
   const maxLength = Math.max(maxMessageBytes, maxChunkBytes + MAX_CHUNK_HEAD_BYTES);
@@ -88,7 +91,12 @@ export function createMessageReader<M extends { readonly case?: string | undefin
   function startMessage(bytes: Uint8Array, from: number): void {
     const flags = bytes[from] as number;
     if (flags !== 0) throw flagsError(flags);
-    length = (((bytes[from + 1] as number) << 24) | ((bytes[from + 2] as number) << 16) | ((bytes[from + 3] as number) << 8) | (bytes[from + 4] as number)) >>> 0;
+    length =
+      (((bytes[from + 1] as number) << 24) |
+        ((bytes[from + 2] as number) << 16) |
+        ((bytes[from + 3] as number) << 8) |
+        (bytes[from + 4] as number)) >>>
+      0;
     if (length > maxLength) throw tooLarge(length, maxLength);
     state = HEAD;
   }
@@ -156,7 +164,8 @@ export function createMessageReader<M extends { readonly case?: string | undefin
       batch.push(decode(bytes));
     } else {
       const needed = collectedLength + take;
-      if (needed > collected.length) collected = grown(collected, Math.min(length, Math.max(needed, collected.length * 2, FIRST_COLLECT_BYTES)));
+      if (needed > collected.length)
+        collected = grown(collected, Math.min(length, Math.max(needed, collected.length * 2, FIRST_COLLECT_BYTES)));
       collected.set(bytes, collectedLength);
       collectedLength = needed;
       if (needed < length) return false;
@@ -174,7 +183,8 @@ export function createMessageReader<M extends { readonly case?: string | undefin
     } catch (error) {
       throw invalid(`a message can't be decoded: ${error instanceof Error ? error.message : error}`);
     }
-    if (message.case === "chunk" && (message.value as Uint8Array).length > maxChunkBytes) throw tooLarge((message.value as Uint8Array).length, maxChunkBytes);
+    if (message.case === "chunk" && (message.value as Uint8Array).length > maxChunkBytes)
+      throw tooLarge((message.value as Uint8Array).length, maxChunkBytes);
     return message;
   }
 

@@ -3,9 +3,10 @@
  *
  * One error type on both ends, connect's `ConnectError`, so that the hot path and connect-node can't tell different stories.
  */
+
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { ErrorReason } from "../../gen/ts/dstack/artifacts/v1/errors_pb.ts";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.ts";
 
@@ -80,7 +81,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export function decodeTimeout(header: string | string[] | undefined): number | undefined {
   if (header === undefined) return undefined;
   const [, value, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(header)) ?? [];
-  if (value === undefined || unit === undefined) throw new ConnectError(`not a grpc-timeout: ${header}`, Code.InvalidArgument, undefined, [reasonDetail("MESSAGE_INVALID")]);
+  if (value === undefined || unit === undefined)
+    throw new ConnectError(`not a grpc-timeout: ${header}`, Code.InvalidArgument, undefined, [reasonDetail("MESSAGE_INVALID")]);
   const timeoutMs = Number(value) * (TIMEOUT_UNITS[unit] as number);
   return timeoutMs > MAX_TIMER_MS ? undefined : timeoutMs;
 }

@@ -19,7 +19,10 @@ const MAX_CHUNK_HEAD_BYTES = PREFIX_BYTES + 5;
 export type MessageWriter<M> = (messages: readonly M[]) => Uint8Array[];
 
 /** A writer of one stream. Chunks over `maxChunkBytes` become several messages. */
-export function createMessageWriter<M extends { case?: string | undefined; value?: unknown }>(codec: Codec<M>, maxChunkBytes: number = MAX_CHUNK_BYTES): MessageWriter<M> {
+export function createMessageWriter<M extends { case?: string | undefined; value?: unknown }>(
+  codec: Codec<M>,
+  maxChunkBytes: number = MAX_CHUNK_BYTES,
+): MessageWriter<M> {
   /** Made when the first message comes: idle streams hold nothing. */
   let slab = Buffer.alloc(0);
   /** Bytes of the slab that are used. */

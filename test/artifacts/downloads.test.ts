@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import type { Artifacts, DownloadEvent, DownloadQuery, VerifyEvent } from "../../src/artifacts/types.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
-import { failsWith, PROJECT, sendFile, type Servers, servers, show, upload } from "../support/domain.ts";
+import { failsWith, PROJECT, type Servers, sendFile, servers, show, upload } from "../support/domain.ts";
 
 const MIB = 1024 * 1024;
 const content = Buffer.from(Array.from({ length: 3 * MIB + 777 }, (_, i) => (i * 31 + (i >> 7)) & 0xff));
@@ -46,7 +46,11 @@ describe("a download", () => {
         { type: "file", entry: { path: "d", type: "folder", mode: 0o711, mtimeNs: 5n }, offset: 0 },
         { type: "file", entry: { path: "d/empty", type: "file", size: 0, mode: 0o640, mtimeNs, crc32c: 0 }, offset: 0 },
         { type: "fileEnd", size: 0, crc32c: 0 },
-        { type: "file", entry: { path: "d/full", type: "file", size: 5, mode: 0o640, mtimeNs, crc32c: crc32c(Buffer.from("bytes")) }, offset: 0 },
+        {
+          type: "file",
+          entry: { path: "d/full", type: "file", size: 5, mode: 0o640, mtimeNs, crc32c: crc32c(Buffer.from("bytes")) },
+          offset: 0,
+        },
         { type: "chunk", bytes: "bytes" },
         { type: "fileEnd", size: 5, crc32c: crc32c(Buffer.from("bytes")) },
         { type: "file", entry: { path: "link", type: "link", linkTarget: "d/full", mtimeNs: 6n }, offset: 0 },
@@ -77,14 +81,18 @@ describe("a download", () => {
     const server = await servers().open({ settings: { dataObjectBytes: MIB + 12345 } });
     await upload(server, { run: "r" }, { before: "x", big: content });
     await fc.assert(
-      fc.asyncProperty(fc.nat(content.length - 1), fc.option(fc.integer({ min: 1, max: content.length }), { nil: undefined }), async (offset, length) => {
-        const range = length === undefined ? { offset } : { offset, length };
-        const all = await events(server, { reference: { run: "r" }, path: "big", range });
-        const expected = content.subarray(offset, length === undefined ? undefined : offset + length);
-        assert.ok(joined(all).equals(expected));
-        const end = all.find((event) => event.type === "fileEnd");
-        assert.deepEqual(end, { type: "fileEnd", size: expected.length, crc32c: crc32c(expected) });
-      }),
+      fc.asyncProperty(
+        fc.nat(content.length - 1),
+        fc.option(fc.integer({ min: 1, max: content.length }), { nil: undefined }),
+        async (offset, length) => {
+          const range = length === undefined ? { offset } : { offset, length };
+          const all = await events(server, { reference: { run: "r" }, path: "big", range });
+          const expected = content.subarray(offset, length === undefined ? undefined : offset + length);
+          assert.ok(joined(all).equals(expected));
+          const end = all.find((event) => event.type === "fileEnd");
+          assert.deepEqual(end, { type: "fileEnd", size: expected.length, crc32c: crc32c(expected) });
+        },
+      ),
       { numRuns: 40 },
     );
     for (const range of [{ offset: content.length }, { offset: 0, length: 0 }]) {
@@ -121,14 +129,21 @@ describe("a download", () => {
     const server = await all.open();
     await upload(server, { run: "r" }, { big: content });
     damage(all, (key) => key.includes("/data/"), 2 * MIB + 1);
-    await assert.rejects(events(server, { reference: { run: "r" } }), (error: Error) => failsWith("DATA_DAMAGED")(error) && /"big"/.test(error.message));
+    await assert.rejects(
+      events(server, { reference: { run: "r" } }),
+      (error: Error) => failsWith("DATA_DAMAGED")(error) && /"big"/.test(error.message),
+    );
     for (const key of [...all.store.keys]) if (key.includes("/data/")) all.store.remove(key);
     await assert.rejects(events(server, { reference: { run: "r" } }), failsWith("DATA_DAMAGED"));
   });
 
   it("reads neighbouring files in one request", async () => {
     const server = await servers().open();
-    await upload(server, { run: "r" }, Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`f${String(i).padStart(3, "0")}`, `content ${i}`])));
+    await upload(
+      server,
+      { run: "r" },
+      Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`f${String(i).padStart(3, "0")}`, `content ${i}`])),
+    );
     server.driver.calls.length = 0;
     await events(server, { reference: { run: "r" } });
     const reads = server.driver.calls.filter((call) => call.operation === "read" && call.key.includes("/data/"));

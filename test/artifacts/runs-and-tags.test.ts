@@ -141,7 +141,10 @@ describe("a tag", () => {
     );
     const first = await server.listTags(PROJECT, { pageSize: 2 });
     const second = await server.listTags(PROJECT, { pageSize: 2, pageToken: first.nextPageToken });
-    assert.deepEqual([...first.tags, ...second.tags].map((tag) => tag.name), ["a", "a-1", "b"]);
+    assert.deepEqual(
+      [...first.tags, ...second.tags].map((tag) => tag.name),
+      ["a", "a-1", "b"],
+    );
     assert.equal(second.nextPageToken, "");
   });
 });
@@ -249,7 +252,10 @@ describe("a listing", () => {
     await server.deleteRun(PROJECT, "b");
     const first = await server.listRuns(PROJECT, { pageSize: 2 });
     const second = await server.listRuns(PROJECT, { pageSize: 2, pageToken: first.nextPageToken });
-    assert.deepEqual([...first.runs, ...second.runs].map((run) => run.name), ["a", "a-1", "c"]);
+    assert.deepEqual(
+      [...first.runs, ...second.runs].map((run) => run.name),
+      ["a", "a-1", "c"],
+    );
     assert.equal(second.nextPageToken, "");
   });
 

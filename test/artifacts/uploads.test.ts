@@ -136,7 +136,10 @@ describe("uploads to one run at once", () => {
     const commits = await Promise.all(
       Array.from({ length: 30 }, (_, i) => upload(some[i % 3] as (typeof some)[0], { run: "r" }, { [`f${i}`]: String(i) })),
     );
-    assert.deepEqual(commits.map((commit) => commit.commit).sort((a, b) => a - b), Array.from({ length: 30 }, (_, i) => i + 1));
+    assert.deepEqual(
+      commits.map((commit) => commit.commit).sort((a, b) => a - b),
+      Array.from({ length: 30 }, (_, i) => i + 1),
+    );
     const shown = await show(some[0] as (typeof some)[0], { run: "r" });
     assert.deepEqual(shown, Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`f${i}`, String(i)])));
   });
@@ -205,7 +208,14 @@ describe("tagged uploads", () => {
     assert.deepEqual(await show(reader, { tag: "t" }), { a: "1" });
     const [run] = await runNames(reader);
     assert.ok(run);
-    assert.deepEqual(await upload(reader, { tag: "t", uploadId }, { a: "1" }), { project: PROJECT, run, commit: 1, tag: "t", files: 1, bytes: 1 });
+    assert.deepEqual(await upload(reader, { tag: "t", uploadId }, { a: "1" }), {
+      project: PROJECT,
+      run,
+      commit: 1,
+      tag: "t",
+      files: 1,
+      bytes: 1,
+    });
   });
 
   it("leave their run when the server died before its entry and the tag is deleted", async () => {

@@ -49,7 +49,16 @@ interface Operation {
 }
 
 /** Refusals that say that the operation has not happened and never will. */
-const FINAL = new Set(["UPLOAD_GONE", "TAG_EXISTS", "TAG_NOT_FOUND", "RUN_NOT_FOUND", "RUN_HAS_TAGS", "COMMIT_NOT_FOUND", "PATH_CONFLICT", "RUN_RESERVED"]);
+const FINAL = new Set([
+  "UPLOAD_GONE",
+  "TAG_EXISTS",
+  "TAG_NOT_FOUND",
+  "RUN_NOT_FOUND",
+  "RUN_HAS_TAGS",
+  "COMMIT_NOT_FOUND",
+  "PATH_CONFLICT",
+  "RUN_RESERVED",
+]);
 
 export class World {
   readonly #all: Servers;
@@ -76,22 +85,37 @@ export class World {
         return this.#begin(step.fault, this.#upload({ tag: TAGS[step.tag] as string }, step.paths));
       case "copy": {
         const id = this.#id("copy");
-        const query = { project: PROJECT, source: { run: RUNS[step.from] as string }, sourcePath: "", run: RUNS[step.to] as string, requestId: id };
+        const query = {
+          project: PROJECT,
+          source: { run: RUNS[step.from] as string },
+          sourcePath: "",
+          run: RUNS[step.to] as string,
+          requestId: id,
+        };
         return this.#begin(step.fault, { id, attempt: async (server) => (await server.copy(query)).commit });
       }
       case "createTag": {
         const id = this.#id("tag");
         const target = { run: RUNS[step.run] as string, requestId: id };
-        return this.#begin(step.fault, { id, attempt: async (server) => void (await server.createTag(PROJECT, TAGS[step.tag] as string, target)) });
+        return this.#begin(step.fault, {
+          id,
+          attempt: async (server) => void (await server.createTag(PROJECT, TAGS[step.tag] as string, target)),
+        });
       }
       case "deleteTag": {
         const id = this.#id("untag");
-        return this.#begin(step.fault, { id, attempt: async (server) => server.deleteTag(PROJECT, TAGS[step.tag] as string, { requestId: id }) as Promise<undefined> });
+        return this.#begin(step.fault, {
+          id,
+          attempt: async (server) => server.deleteTag(PROJECT, TAGS[step.tag] as string, { requestId: id }) as Promise<undefined>,
+        });
       }
       case "deleteRun": {
         const id = this.#id("delete");
         const how = { force: step.force, requestId: id };
-        return this.#begin(step.fault, { id, attempt: async (server) => void (await server.deleteRun(PROJECT, RUNS[step.run] as string, how)) });
+        return this.#begin(step.fault, {
+          id,
+          attempt: async (server) => void (await server.deleteRun(PROJECT, RUNS[step.run] as string, how)),
+        });
       }
       case "abort": {
         const uploads = [...this.#files.keys()];
@@ -113,7 +137,8 @@ export class World {
       case "collect": {
         this.#nowMs += step.passMs;
         const collector = await this.#all.open();
-        for await (const progress of collector.collectGarbage({ graceMs: HOUR })) this.counts.collected = Math.max(this.counts.collected, progress.deletedObjects);
+        for await (const progress of collector.collectGarbage({ graceMs: HOUR }))
+          this.counts.collected = Math.max(this.counts.collected, progress.deletedObjects);
         return this.check();
       }
     }
@@ -148,7 +173,9 @@ export class World {
   #upload(target: { run: string } | { tag: string }, paths: readonly number[]): Pick<Operation, "id" | "attempt"> {
     const id = this.#id("upload");
     const names = paths.map((path) => PATHS[path] as string);
-    const files = Object.fromEntries(names.filter((path) => !names.some((other) => other !== path && isWithin(other, path))).map((path) => [path, `${id} ${path}`]));
+    const files = Object.fromEntries(
+      names.filter((path) => !names.some((other) => other !== path && isWithin(other, path))).map((path) => [path, `${id} ${path}`]),
+    );
     this.#files.set(id, files);
     return { id, attempt: async (server) => (await upload(server, { ...target, uploadId: id }, files)).commit };
   }
@@ -158,7 +185,15 @@ export class World {
   }
 
   async #begin(fault: Fault | undefined, { id, attempt }: Pick<Operation, "id" | "attempt">): Promise<void> {
-    const operation: Operation = { id, attempt, began: ++this.#moment, beganMs: this.#nowMs, ended: undefined, outcome: "running", seq: undefined };
+    const operation: Operation = {
+      id,
+      attempt,
+      began: ++this.#moment,
+      beganMs: this.#nowMs,
+      ended: undefined,
+      outcome: "running",
+      seq: undefined,
+    };
     this.#operations.push(operation);
     const server = await this.#all.open();
     let sleeping = (): void => {};
@@ -241,7 +276,9 @@ export class World {
 
   #expectedRuns(): Record<string, Record<string, string>> {
     const prefix = `${PROJECT}/log/`;
-    const names = new Set(this.#all.store.keys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length, key.lastIndexOf("/"))));
+    const names = new Set(
+      this.#all.store.keys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length, key.lastIndexOf("/"))),
+    );
     const shown: Record<string, Record<string, string>> = {};
     for (const name of [...names].sort()) {
       const log = this.#log(name);
@@ -257,7 +294,11 @@ export class World {
     for (const { entry } of this.#log(run).slice(0, seq)) {
       if (entry.change.case === "deletion") view = {};
       if (entry.change.case !== "commit") continue;
-      const added = this.#filesOf(entry.id, entry.change.value.manifest?.content.value as { entries?: { path: string }[] } | undefined, run);
+      const added = this.#filesOf(
+        entry.id,
+        entry.change.value.manifest?.content.value as { entries?: { path: string }[] } | undefined,
+        run,
+      );
       const kept = Object.entries(view).filter(([old]) => !Object.keys(added).some((path) => isWithin(old, path) || isWithin(path, old)));
       view = { ...Object.fromEntries(kept), ...added };
     }
@@ -289,23 +330,34 @@ export class World {
   // Numbers follow time: what ended before another began comes before it. And who was answered is there, once.
   #checkOrder(kind: string): void {
     const prefix = `${PROJECT}/${kind}/`;
-    const names = new Set(this.#all.store.keys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length, key.lastIndexOf("/"))));
+    const names = new Set(
+      this.#all.store.keys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length, key.lastIndexOf("/"))),
+    );
     for (const name of names) {
       const entries = this.#entries(`${prefix}${name}/`);
       const ids = entries.map(({ bytes }) => (kind === "log" ? fromBinary(LogEntrySchema, bytes) : fromBinary(TagEntrySchema, bytes)).id);
       assert.equal(new Set(ids).size, ids.length, `each operation is in ${prefix}${name} once`);
       // What garbage collection put in an upload's place says that it never happens; that is not the upload's own doing.
-      const operations = ids.map((id, i) => (this.#isVoid(kind, id, entries[i]?.bytes) ? undefined : this.#operations.find((operation) => operation.id === id)));
+      const operations = ids.map((id, i) =>
+        this.#isVoid(kind, id, entries[i]?.bytes) ? undefined : this.#operations.find((operation) => operation.id === id),
+      );
       for (const [i, later] of operations.entries()) {
         if (!later) continue;
         for (const earlier of operations.slice(0, i)) {
           assert.ok(!earlier || !later.ended || later.ended > earlier.began, `${earlier?.id} is before ${later.id} although it came later`);
         }
-        if (kind === "log" && later.outcome === "acknowledged" && later.seq !== undefined) assert.equal(later.seq, i + 1, `${later.id} was told its number`);
+        if (kind === "log" && later.outcome === "acknowledged" && later.seq !== undefined)
+          assert.equal(later.seq, i + 1, `${later.id} was told its number`);
       }
     }
     if (kind !== "log") return;
-    const logged = new Set(this.#all.store.keys.filter((key) => key.startsWith(prefix)).map((key) => fromBinary(LogEntrySchema, (this.#all.store.byKey.get(key) as { bytes: Uint8Array }).bytes)).filter((entry) => entry.change.case !== "void").map((entry) => entry.id));
+    const logged = new Set(
+      this.#all.store.keys
+        .filter((key) => key.startsWith(prefix))
+        .map((key) => fromBinary(LogEntrySchema, (this.#all.store.byKey.get(key) as { bytes: Uint8Array }).bytes))
+        .filter((entry) => entry.change.case !== "void")
+        .map((entry) => entry.id),
+    );
     for (const operation of this.#operations) {
       if (!this.#files.has(operation.id)) continue;
       if (operation.outcome === "acknowledged") assert.ok(logged.has(operation.id), `${operation.id} was acknowledged`);

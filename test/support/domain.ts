@@ -1,6 +1,6 @@
 /** Servers' domains on one memory store, and the shortest ways to put files in and get them out. */
 import { randomUUID } from "node:crypto";
-import { createArtifacts, type ArtifactsOptions } from "../../src/artifacts/artifacts.ts";
+import { type ArtifactsOptions, createArtifacts } from "../../src/artifacts/artifacts.ts";
 import { ArtifactsFailure, type Reason } from "../../src/artifacts/errors.ts";
 import type { Artifacts, Committed, DownloadQuery, Reference, UploadSession } from "../../src/artifacts/types.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
@@ -61,7 +61,11 @@ export async function upload(
 }
 
 /** All files that a reference shows, as text. */
-export async function show(artifacts: Artifacts, reference: Reference, query: Partial<DownloadQuery> = {}): Promise<Record<string, string>> {
+export async function show(
+  artifacts: Artifacts,
+  reference: Reference,
+  query: Partial<DownloadQuery> = {},
+): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
   let path = "";
   let parts: Uint8Array[] = [];

@@ -1,9 +1,10 @@
 /** Both ends of the hot path over a Unix socket, with handlers that a test supplies. */
-import { Code, ConnectError } from "@connectrpc/connect";
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Transfers } from "../../src/client/transfers.ts";
 import { createHttp2Transfers } from "../../src/client/transfers-http2.ts";
 import { createHotPath, type HotPathHandlers } from "../../src/server/hot-path.ts";

@@ -44,11 +44,15 @@ function failure(packets: readonly Uint8Array[], end = false): ConnectError {
 describe("the reader of messages", () => {
   it("gives what protobuf-es gives, wherever packets cut the bytes", () => {
     fc.assert(
-      fc.property(fc.array(uploadBytes, { maxLength: 8 }), fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 12 }), (messages, cuts) => {
-        const expected = messages.map((bytes) => fromBinary(UploadRequestSchema, bytes, { readUnknownFields: false }).message);
-        const packets = split(Buffer.concat(messages.map((bytes) => frame(bytes))), cuts);
-        assert.deepEqual(joined(read(packets)), joined(expected));
-      }),
+      fc.property(
+        fc.array(uploadBytes, { maxLength: 8 }),
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 12 }),
+        (messages, cuts) => {
+          const expected = messages.map((bytes) => fromBinary(UploadRequestSchema, bytes, { readUnknownFields: false }).message);
+          const packets = split(Buffer.concat(messages.map((bytes) => frame(bytes))), cuts);
+          assert.deepEqual(joined(read(packets)), joined(expected));
+        },
+      ),
       { numRuns: 1500 },
     );
   });
@@ -65,18 +69,22 @@ describe("the reader of messages", () => {
 
   it("refuses what protobuf-es refuses and takes what it takes, for any bytes at all", () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 60 }), fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 }), (bytes, cuts) => {
-        let expected: UploadMessage | undefined;
-        try {
-          expected = fromBinary(UploadRequestSchema, bytes, { readUnknownFields: false }).message;
-        } catch {
-          const error = failure(split(frame(bytes), cuts));
-          assert.equal(error.code, Code.InvalidArgument);
-          assert.equal(failureOf(error).reason, "MESSAGE_INVALID");
-          return;
-        }
-        assert.deepEqual(joined(read(split(frame(bytes), cuts))), [expected]);
-      }),
+      fc.property(
+        fc.uint8Array({ maxLength: 60 }),
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 }),
+        (bytes, cuts) => {
+          let expected: UploadMessage | undefined;
+          try {
+            expected = fromBinary(UploadRequestSchema, bytes, { readUnknownFields: false }).message;
+          } catch {
+            const error = failure(split(frame(bytes), cuts));
+            assert.equal(error.code, Code.InvalidArgument);
+            assert.equal(failureOf(error).reason, "MESSAGE_INVALID");
+            return;
+          }
+          assert.deepEqual(joined(read(split(frame(bytes), cuts))), [expected]);
+        },
+      ),
       { numRuns: 3000 },
     );
   });
@@ -99,7 +107,10 @@ describe("the reader of messages", () => {
   });
 
   it("gives an empty chunk, and a message without fields", () => {
-    assert.deepEqual(joined(read([frame(Uint8Array.of(0x1a, 0)), frame(new Uint8Array(0))])), [{ case: "chunk", value: new Uint8Array(0) }, { case: undefined }]);
+    assert.deepEqual(joined(read([frame(Uint8Array.of(0x1a, 0)), frame(new Uint8Array(0))])), [
+      { case: "chunk", value: new Uint8Array(0) },
+      { case: undefined },
+    ]);
   });
 
   it("takes the last of two chunks in one message", () => {
@@ -129,7 +140,8 @@ describe("the reader of messages", () => {
 
   it("says so when the stream ends in the middle of a message", () => {
     const whole = frame(Uint8Array.from([0x1a, ...varint(300n), ...new Uint8Array(300)]));
-    for (let length = 1; length < whole.length; length++) assert.equal(failureOf(failure([whole.subarray(0, length)], true)).reason, "MESSAGE_INVALID");
+    for (let length = 1; length < whole.length; length++)
+      assert.equal(failureOf(failure([whole.subarray(0, length)], true)).reason, "MESSAGE_INVALID");
     assert.equal(joined(read([whole])).length, 1);
   });
 });

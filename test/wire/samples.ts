@@ -33,30 +33,59 @@ const anyBytes = fc.uint8Array({ maxLength: 300 }).map((bytes) => [...bytes]);
 
 /** A field that no version of the protocol has. */
 const unknownField = fc
-  .record({ number: fc.integer({ min: 20, max: 5000 }), tagExtra: extras, type: fc.constantFrom(VARINT, FIXED64, BYTES, FIXED32), value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), bytes: anyBytes, extra: extras })
+  .record({
+    number: fc.integer({ min: 20, max: 5000 }),
+    tagExtra: extras,
+    type: fc.constantFrom(VARINT, FIXED64, BYTES, FIXED32),
+    value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    bytes: anyBytes,
+    extra: extras,
+  })
   .map(({ number, tagExtra, type, value, bytes, extra }) => {
     if (type === VARINT) return field(number, type, varint(value, extra), tagExtra);
     if (type === BYTES) return field(number, type, delimited(bytes, extra), tagExtra);
-    return field(number, type, Array.from({ length: type === FIXED64 ? 8 : 4 }, (_, i) => bytes[i] ?? 0), tagExtra);
+    return field(
+      number,
+      type,
+      Array.from({ length: type === FIXED64 ? 8 : 4 }, (_, i) => bytes[i] ?? 0),
+      tagExtra,
+    );
   });
 
 /** `chunk`: field 3 of both messages. */
-const chunkField = fc.record({ bytes: anyBytes, extra: extras, tagExtra: extras }).map(({ bytes, extra, tagExtra }) => field(3, BYTES, delimited(bytes, extra), tagExtra));
+const chunkField = fc
+  .record({ bytes: anyBytes, extra: extras, tagExtra: extras })
+  .map(({ bytes, extra, tagExtra }) => field(3, BYTES, delimited(bytes, extra), tagExtra));
 
 /** `file` with a path and a size, field 2 of both messages. */
 const fileField = fc
   .record({ path: fc.string({ unit: "binary", maxLength: 40 }), size: fc.bigInt({ min: 0n, max: 2n ** 53n }), extra: extras })
-  .map(({ path, size, extra }) => field(2, BYTES, delimited([...field(1, BYTES, delimited([...Buffer.from(path.toWellFormed())], extra), 0), ...field(3, VARINT, varint(size), 0)], extra), 0));
+  .map(({ path, size, extra }) =>
+    field(
+      2,
+      BYTES,
+      delimited(
+        [...field(1, BYTES, delimited([...Buffer.from(path.toWellFormed())], extra), 0), ...field(3, VARINT, varint(size), 0)],
+        extra,
+      ),
+      0,
+    ),
+  );
 
 /** `skip`, a varint of up to ten bytes, field 4 of UploadRequest. */
-const skipField = fc.record({ value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), extra: extras }).map(({ value, extra }) => field(4, VARINT, varint(value, extra), 0));
+const skipField = fc
+  .record({ value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), extra: extras })
+  .map(({ value, extra }) => field(4, VARINT, varint(value, extra), 0));
 
 /** The bytes of one UploadRequest: mostly as a client sends it, else with any fields in any order. */
 export const uploadBytes: fc.Arbitrary<Uint8Array> = fc
   .oneof(
     { weight: 3, arbitrary: fc.uint8Array({ maxLength: 3000 }).map((bytes) => field(3, BYTES, delimited([...bytes], 0), 0)) },
     { weight: 2, arbitrary: fileField },
-    { weight: 2, arbitrary: fc.array(fc.oneof(chunkField, fileField, skipField, unknownField), { maxLength: 5 }).map((fields) => fields.flat()) },
+    {
+      weight: 2,
+      arbitrary: fc.array(fc.oneof(chunkField, fileField, skipField, unknownField), { maxLength: 5 }).map((fields) => fields.flat()),
+    },
   )
   .map((bytes) => Uint8Array.from(bytes));
 

@@ -91,13 +91,20 @@ describe("the hot path, both ends", () => {
   it("gives the server's error to a client that is still sending, and lets go of what it sends", async () => {
     ends = await startEnds({
       async upload(messages) {
-        for await (const _ of messages) throw new ConnectError('tag "x" already exists — ü\n', Code.AlreadyExists, undefined, [reasonDetail("TAG_EXISTS", { tag: "x" })]);
+        for await (const _ of messages)
+          throw new ConnectError('tag "x" already exists — ü\n', Code.AlreadyExists, undefined, [reasonDetail("TAG_EXISTS", { tag: "x" })]);
         return assert.fail("nothing came");
       },
     });
     const left: { yes?: boolean } = {};
     const failure = failureOf(await rejection(ends.transfers.upload(endless(left))));
-    assert.deepEqual(failure, { code: Code.AlreadyExists, message: 'tag "x" already exists — ü\n', reason: "TAG_EXISTS", metadata: { tag: "x" }, retryAfterMs: undefined });
+    assert.deepEqual(failure, {
+      code: Code.AlreadyExists,
+      message: 'tag "x" already exists — ü\n',
+      reason: "TAG_EXISTS",
+      metadata: { tag: "x" },
+      retryAfterMs: undefined,
+    });
     while (!left.yes) await new Promise(setImmediate);
   });
 
@@ -301,7 +308,11 @@ describe("the hot path, both ends", () => {
 
   it("leaves other content types, compression and methods alone", async () => {
     ends = await startEnds({});
-    for (const headers of [{ "content-type": "application/grpc+json" }, { "grpc-encoding": "gzip" }, { "content-type": "application/grpc-web" }]) {
+    for (const headers of [
+      { "content-type": "application/grpc+json" },
+      { "grpc-encoding": "gzip" },
+      { "content-type": "application/grpc-web" },
+    ]) {
       assert.match((await rejection(ends.transfers.upload(batches(1), { headers }))).message, /HTTP status 404/);
     }
   });

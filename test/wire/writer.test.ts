@@ -13,7 +13,9 @@ const MAX_CHUNK = 20_000;
 const message: fc.Arbitrary<UploadMessage> = fc.oneof(
   fc.integer({ min: 0, max: 50_000 }).map((size): UploadMessage => ({ case: "chunk", value: new Uint8Array(size).fill(size) })),
   fc.string({ maxLength: 200 }).map((uploadId): UploadMessage => ({ case: "start", value: create(UploadStartSchema, { uploadId }) })),
-  fc.record({ path: fc.string({ maxLength: 70_000 }), mode: fc.nat() }).map(({ path, mode }): UploadMessage => ({ case: "file", value: create(EntryHeaderSchema, { path, mode, type: EntryType.FILE }) })),
+  fc
+    .record({ path: fc.string({ maxLength: 70_000 }), mode: fc.nat() })
+    .map(({ path, mode }): UploadMessage => ({ case: "file", value: create(EntryHeaderSchema, { path, mode, type: EntryType.FILE }) })),
   fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value): UploadMessage => ({ case: "skip", value: protoInt64.uParse(value) as bigint })),
   fc.nat().map((crc32c): UploadMessage => ({ case: "fileEnd", value: create(FileEndSchema, { crc32c, size: 7n }) })),
 );
@@ -35,7 +37,8 @@ function cut(messages: readonly UploadMessage[]): UploadMessage[] {
   return messages.flatMap((each) => {
     if (each.case !== "chunk") return [each];
     const parts: UploadMessage[] = [];
-    for (let at = 0; at === 0 || at < each.value.length; at += MAX_CHUNK) parts.push({ case: "chunk", value: each.value.subarray(at, at + MAX_CHUNK) });
+    for (let at = 0; at === 0 || at < each.value.length; at += MAX_CHUNK)
+      parts.push({ case: "chunk", value: each.value.subarray(at, at + MAX_CHUNK) });
     return parts;
   });
 }
@@ -56,9 +59,13 @@ describe("the writer of messages", () => {
         const read: UploadMessage[] = [];
         for (const buffer of buffers) reader.push(buffer, read);
         reader.end();
-        const sizes = (messages: readonly UploadMessage[]) => messages.reduce((sum, each) => sum + (each.case === "chunk" ? each.value.length : 0), 0);
+        const sizes = (messages: readonly UploadMessage[]) =>
+          messages.reduce((sum, each) => sum + (each.case === "chunk" ? each.value.length : 0), 0);
         assert.equal(sizes(read), sizes(batches.flat()));
-        assert.deepEqual(plain(read.filter((each) => each.case !== "chunk")), plain(batches.flat().filter((each) => each.case !== "chunk")));
+        assert.deepEqual(
+          plain(read.filter((each) => each.case !== "chunk")),
+          plain(batches.flat().filter((each) => each.case !== "chunk")),
+        );
       }),
       { numRuns: 150 },
     );

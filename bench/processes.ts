@@ -1,0 +1,117 @@
+/** Starts the processes of a benchmark, sends them tasks and collects what they cost. */
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import type { Answer, Request, Task, Usage } from "./worker.ts";
+
+/** What the package's bin sets for itself: the bytes of a stream are young garbage, and copied by the collector where this is small. */
+const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? "--max-semi-space-size=32").split(" ").filter((flag) => flag !== "");
+/** Ticks of /proc/PID/stat in a second, on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+export interface Worker {
+  readonly url: string;
+  run(task: Task): Promise<{ seconds: number; usage: Usage }>;
+  usage(): Promise<Usage>;
+  close(): Promise<void>;
+}
+
+/** Starts `worker.ts` in a role. With `profile`, it leaves a CPU profile in that folder. */
+export async function startWorker(role: string, options: Record<string, unknown> = {}, profile?: string): Promise<Worker> {
+  const execArgv = [
+    ...NODE_FLAGS,
+    ...(profile === undefined
+      ? []
+      : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${role}.${process.hrtime.bigint()}.cpuprofile`]),
+  ];
+  const child = fork(new URL("./worker.ts", import.meta.url), [role, JSON.stringify(options)], { execArgv });
+  const ready = await next(child, role);
+  const ask = async (request: Request): Promise<Answer> => {
+    const answered = next(child, role);
+    child.send(request);
+    return answered;
+  };
+  return {
+    url: ready.type === "ready" ? (ready.url ?? "") : "",
+    async run(task) {
+      const done = await ask({ type: "run", task });
+      if (done.type !== "done") throw new Error(`${role}: ${JSON.stringify(done)}`);
+      return done;
+    },
+    async usage() {
+      const said = await ask({ type: "usage" });
+      if (said.type !== "usage") throw new Error(`${role}: ${JSON.stringify(said)}`);
+      return said.usage;
+    },
+    close() {
+      return new Promise((resolve) => {
+        child.once("exit", () => resolve());
+        child.send({ type: "close" } satisfies Request);
+      });
+    },
+  };
+}
+
+function next(child: ChildProcess, role: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (message: unknown) => {
+      child.off("exit", onExit);
+      const answered = message as Answer;
+      if (answered.type === "failed") reject(new Error(`${role}: ${answered.message}`));
+      else resolve(answered);
+    };
+    const onExit = (code: number | null) => {
+      child.off("message", onMessage);
+      reject(new Error(`${role} ended with ${code}`));
+    };
+    child.once("message", onMessage).once("exit", onExit);
+  });
+}
+
+/** Runs a command to its end; CPU by the shell's `time`, which counts children. */
+export async function runCommand(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ seconds: number; usage: Usage; stdout: string }> {
+  return new Promise((resolve, reject) => {
+    const before = performance.now();
+    const shell = spawn("bash", ["-c", 'TIMEFORMAT="%U %S"; exec 3>&2; time "$@" 2>&3', "bash", command, ...args], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stdout = "";
+    let stderr = "";
+    shell.stdout.on("data", (bytes) => void (stdout += bytes));
+    shell.stderr.on("data", (bytes) => void (stderr += bytes));
+    let peakBytes = 0;
+    const watching = setInterval(
+      () => void peakOfTree(shell.pid as number).then((bytes) => void (peakBytes = Math.max(peakBytes, bytes))),
+      50,
+    );
+    shell.once("error", reject);
+    shell.once("close", (code) => {
+      clearInterval(watching);
+      if (code !== 0) return reject(new Error(`${command} ${args.join(" ")} ended with ${code}: ${stderr}`));
+      const [user = 0, system = 0] = (stderr.trim().split("\n").at(-1) ?? "").split(" ").map(Number);
+      resolve({ seconds: (performance.now() - before) / 1000, usage: { cpuSeconds: user + system, peakBytes }, stdout });
+    });
+  });
+}
+
+/** The peak memory of a process or of its first child, in bytes; 0 where there is no /proc. */
+async function peakOfTree(pid: number): Promise<number> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  const status = await readFile(`/proc/${children.split(" ")[0] || pid}/status`, "utf8").catch(() => "");
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** What a process of any program has cost since it started; zeros where there is no /proc. */
+export async function usageOf(pid: number): Promise<Usage> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  return {
+    cpuSeconds: (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / TICKS_PER_SECOND,
+    peakBytes: Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024,
+  };
+}

@@ -1,0 +1,305 @@
+package artifacts
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"google.golang.org/grpc/mem"
+
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
+)
+
+const (
+	// A file up to this size is taken whole into memory and written by one of several goroutines.
+	smallFileBytes = 128 << 10
+	// Bytes of a larger file that are written at once.
+	writeBytes = 256 << 10
+)
+
+// errDamaged says that a file is not what the server has; it may be so again when it comes again.
+var errDamaged = errors.New("a file arrived damaged")
+
+// partialName is where a file's bytes are kept until they are all there: only the same content has the same name.
+func partialName(path string, size uint64, crc uint32) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%08x", path, size, crc))
+	return fmt.Sprintf(".%x.partial", sum[:16])
+}
+
+// incoming is a file on its way.
+type incoming struct {
+	path   string
+	size   int64
+	crc32c uint32
+	mode   fs.FileMode
+	mtime  time.Time
+	tree   *tree
+	folder *folder
+	name   string
+	// partial is the file's name until it is whole, file what it is written to; nil for small and for whole ones.
+	partial string
+	file    *os.File
+	// whole says that the file is there already and only needs its mode and time.
+	whole bool
+	small []byte
+	// Bytes that are in `file` or in `small`, their checksum, and bytes that wait in the tree's buffer.
+	written int64
+	crc     uint32
+	waiting int
+}
+
+// begin prepares for a file's bytes; resumed is the same file as a lost connection left it, or nil.
+func (t *tree) begin(h *artifactsv1.EntryHeader, resumed *incoming) (*incoming, error) {
+	if h.Size == nil || h.Crc32C == nil || h.GetOffset() > h.GetSize() || h.GetSize() > 1<<62 {
+		return nil, protocolError("a file without size and checksum")
+	}
+	if resumed != nil {
+		if resumed.size == int64(h.GetSize()) && resumed.crc32c == h.GetCrc32C() && resumed.written == int64(h.GetOffset()) {
+			return resumed, nil
+		}
+		resumed.abandon()
+	}
+	if err := t.open(h.GetPath(), h.GetType()); err != nil {
+		return nil, err
+	}
+	dir, name, err := t.place(h.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	mode := fs.FileMode(0o644)
+	if h.Mode != nil {
+		mode = fs.FileMode(h.GetMode()) & fs.ModePerm
+	}
+	f := &incoming{
+		path: h.GetPath(), size: int64(h.GetSize()), crc32c: h.GetCrc32C(), mode: mode,
+		tree: t, folder: dir, name: name, partial: partialName(h.GetPath(), h.GetSize(), h.GetCrc32C()),
+	}
+	if h.GetMtime() != nil {
+		f.mtime = h.GetMtime().AsTime()
+	}
+	switch {
+	case h.GetOffset() > 0 && t.whole[f.path] && h.GetOffset() == h.GetSize():
+		f.whole, f.written, f.crc = true, f.size, f.crc32c
+	case h.GetOffset() == 0 && f.size <= smallFileBytes:
+		f.small = make([]byte, 0, f.size)
+	default:
+		if info, err := dir.root.Lstat(name); err == nil && info.IsDir() {
+			return nil, failf("%s is a folder here, but not in the artifact", quote(f.display()))
+		}
+		if err := f.openPartial(int64(h.GetOffset())); err != nil {
+			return nil, err
+		}
+	}
+	dir.refs.Add(1)
+	return f, nil
+}
+
+func (f *incoming) display() string { return f.tree.display(f.tree.rel(f.path)) }
+
+// openPartial opens the partial file and reads the bytes that are kept of it.
+func (f *incoming) openPartial(keep int64) error {
+	file, err := createPartial(f.folder.root, f.partial)
+	if err != nil {
+		return writeFailure(f.display(), err)
+	}
+	if keep == 0 {
+		err = file.Truncate(0)
+	} else {
+		sum := crc32.New(castagnoli)
+		var n int64
+		if n, err = io.CopyBuffer(onlyWriter{sum}, io.NewSectionReader(file, 0, keep), f.tree.writeBuffer()); n < keep && err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		f.crc = sum.Sum32()
+	}
+	if err != nil {
+		file.Close()
+		return writeFailure(f.display(), err)
+	}
+	f.file, f.written = file, keep
+	return nil
+}
+
+// onlyWriter hides what else a writer can do from io.Copy.
+type onlyWriter struct{ io.Writer }
+
+// createPartial opens a partial file, or makes it; something else of that name, or one that has a second name, makes way.
+func createPartial(root *os.Root, name string) (*os.File, error) {
+	file, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if !errors.Is(err, fs.ErrExist) {
+		return file, err
+	}
+	if info, err := root.Lstat(name); err == nil && ownFile(info) {
+		if file, err := root.OpenFile(name, os.O_RDWR, 0); err == nil {
+			return file, nil
+		}
+	}
+	if err := root.Remove(name); err != nil {
+		return nil, err
+	}
+	return root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+func (t *tree) writeBuffer() []byte {
+	if t.buffer == nil {
+		t.buffer = make([]byte, writeBytes)
+	}
+	return t.buffer
+}
+
+// write takes a chunk; the buffers stay the caller's.
+func (f *incoming) write(chunk mem.BufferSlice) error {
+	if f.written+int64(f.waiting)+int64(chunk.Len()) > f.size {
+		return protocolError("more bytes than " + quote(f.path) + " has")
+	}
+	for _, part := range chunk {
+		data := part.ReadOnlyData()
+		if f.file == nil {
+			f.small = append(f.small, data...)
+			f.written += int64(len(data))
+			continue
+		}
+		buffer := f.tree.writeBuffer()
+		for len(data) > 0 {
+			n := copy(buffer[f.waiting:], data)
+			f.waiting += n
+			data = data[n:]
+			if f.waiting == len(buffer) {
+				if err := f.flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// flush writes what waits.
+func (f *incoming) flush() error {
+	if f.waiting == 0 {
+		return nil
+	}
+	data := f.tree.writeBuffer()[:f.waiting]
+	f.waiting = 0
+	f.crc = crc32.Update(f.crc, castagnoli, data)
+	n, err := f.file.WriteAt(data, f.written)
+	if err != nil {
+		f.written += int64(n)
+		return writeFailure(f.display(), err)
+	}
+	f.written += int64(n)
+	return nil
+}
+
+// suspend keeps what came of the file when the connection is lost, and says whether that is worth going on with.
+func (f *incoming) suspend() bool {
+	if f.file != nil && f.flush() == nil {
+		return true
+	}
+	f.abandon()
+	return false
+}
+
+// abandon lets go of the file; its partial stays for another download.
+func (f *incoming) abandon() {
+	if f.file != nil {
+		f.file.Close()
+		f.file = nil
+	}
+	f.folder.release()
+}
+
+// end checks the file and gives it its mode, time and name; of a small one that is done a little later.
+func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
+	if f.small != nil {
+		if int64(len(f.small)) != f.size || crc32.Checksum(f.small, castagnoli) != f.crc32c {
+			return t.damaged(f)
+		}
+		return t.writers.do(func() error {
+			defer f.folder.release()
+			return f.writeSmall()
+		})
+	}
+	defer f.folder.release()
+	if f.whole {
+		return f.adjust(f.name)
+	}
+	err := f.flush()
+	if err == nil && (f.written != f.size || f.crc != f.crc32c || end.GetCrc32C() != f.crc32c) {
+		f.file.Close()
+		if err := f.folder.root.Remove(f.partial); err != nil {
+			return writeFailure(f.display(), err)
+		}
+		f.folder.refs.Add(1)
+		return t.damaged(f)
+	}
+	if err == nil {
+		err = f.file.Chmod(f.mode)
+		if err != nil {
+			err = writeFailure(f.display(), err)
+		}
+	}
+	if cerr := f.file.Close(); err == nil && cerr != nil {
+		err = writeFailure(f.display(), cerr)
+	}
+	if err != nil {
+		return err
+	}
+	return f.complete()
+}
+
+func (t *tree) damaged(f *incoming) error {
+	f.folder.release()
+	t.failed = f.path
+	delete(t.whole, f.path)
+	return errDamaged
+}
+
+func (f *incoming) writeSmall() error {
+	file, err := createPartial(f.folder.root, f.partial)
+	if err != nil {
+		return writeFailure(f.display(), err)
+	}
+	_, err = file.WriteAt(f.small, 0)
+	if err == nil {
+		err = file.Truncate(f.size)
+	}
+	if err == nil {
+		err = file.Chmod(f.mode)
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		f.folder.root.Remove(f.partial)
+		return writeFailure(f.display(), err)
+	}
+	return f.complete()
+}
+
+// complete sets the time of the partial file and gives it its name.
+func (f *incoming) complete() error {
+	if !f.mtime.IsZero() {
+		if err := f.folder.root.Chtimes(f.partial, time.Time{}, f.mtime); err != nil {
+			return writeFailure(f.display(), err)
+		}
+	}
+	return f.tree.rename(f.folder, f.partial, f.name, f.path)
+}
+
+// adjust gives a file that was there before the mode and the time that it should have.
+func (f *incoming) adjust(name string) error {
+	err := f.folder.root.Chmod(name, f.mode)
+	if err == nil && !f.mtime.IsZero() {
+		err = f.folder.root.Chtimes(name, time.Time{}, f.mtime)
+	}
+	if err != nil {
+		return writeFailure(f.display(), err)
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package artifacts
+
+import "time"
+
+// reportEvery is how much time lies between two reports of progress.
+const reportEvery = 100 * time.Millisecond
+
+// Progress is how far a transfer is.
+type Progress struct {
+	// Path is the artifact path of the newest file.
+	Path string
+	// Files that are through, links included.
+	Files int64
+	// Bytes that are through. After a lost connection an upload counts from the start again, much faster.
+	Bytes int64
+}
+
+// meter counts what goes through a transfer and reports it now and then.
+type meter struct {
+	Progress
+	report func(Progress)
+	next   time.Time
+}
+
+func (m *meter) add(bytes int) {
+	m.Bytes += int64(bytes)
+	if m.report == nil {
+		return
+	}
+	if now := time.Now(); now.After(m.next) {
+		m.next = now.Add(reportEvery)
+		m.report(m.Progress)
+	}
+}
+
+func (m *meter) done() {
+	if m.report != nil {
+		m.report(m.Progress)
+	}
+}

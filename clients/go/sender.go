@@ -1,0 +1,249 @@
+package artifacts
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
+)
+
+// smallBytes is up to where a chunk gets a buffer of its own size instead of one from the pool.
+const smallBytes = 32 << 10
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var (
+	errAnswered = errors.New("the server answered before the upload was sent")
+	errStalled  = errors.New("no progress")
+	errChanged  = errors.New("the file changed while it was read")
+)
+
+// sender writes the messages of one try.
+type sender struct {
+	upload    *upload
+	stream    grpc.ClientStream
+	persisted *persistedFiles
+	// Ends the try when the server takes nothing for too long.
+	stall        *time.Timer
+	files, bytes uint64
+	meter        meter
+}
+
+func newSender(
+	ctx context.Context, cancel context.CancelCauseFunc, u *upload, stream grpc.ClientStream, persisted *persistedFiles,
+) *sender {
+	if persisted != nil {
+		persisted.ctx = ctx
+	}
+	stall := time.AfterFunc(u.client.timeout, func() { cancel(errStalled) })
+	return &sender{upload: u, stream: stream, persisted: persisted, stall: stall}
+}
+
+// send gives a message to the connection; it waits while the server takes no more.
+func (s *sender) send(message any) error {
+	s.stall.Reset(s.upload.client.timeout)
+	err := s.stream.SendMsg(message)
+	s.stall.Stop()
+	if err != io.EOF {
+		return err
+	}
+	// The stream is over; its status says why.
+	if err := s.stream.RecvMsg(&artifactsv1.UploadResponse{}); err != nil {
+		return err
+	}
+	return errAnswered
+}
+
+func (s *sender) header(h *artifactsv1.EntryHeader) error {
+	return s.send(&artifactsv1.UploadRequest{Message: &artifactsv1.UploadRequest_File{File: h}})
+}
+
+// chunk sends bytes, and lets go of the buffer.
+func (s *sender) chunk(buffer mem.Buffer) error {
+	s.meter.add(buffer.Len())
+	return s.send(&chunkOut{buffer})
+}
+
+func (s *sender) skip(length int64) error {
+	return s.send(&artifactsv1.UploadRequest{Message: &artifactsv1.UploadRequest_Skip{Skip: uint64(length)}})
+}
+
+func (s *sender) end(size int64, crc uint32) error {
+	s.files++
+	s.bytes += uint64(size)
+	s.meter.Files++
+	s.meter.add(0)
+	return s.send(&artifactsv1.UploadRequest{Message: &artifactsv1.UploadRequest_FileEnd{
+		FileEnd: &artifactsv1.FileEnd{Size: uint64(size), Crc32C: crc},
+	}})
+}
+
+func (s *sender) entry(e localEntry) error {
+	s.meter.Path = e.path
+	h := &artifactsv1.EntryHeader{Path: e.path, Type: e.kind, Mtime: timestamppb.New(e.mtime)}
+	switch e.kind {
+	case artifactsv1.EntryType_ENTRY_TYPE_FOLDER:
+		h.Mode = new(uint32(e.mode))
+		return s.header(h)
+	case artifactsv1.EntryType_ENTRY_TYPE_LINK:
+		h.LinkTarget = e.target
+		s.files++
+		s.meter.Files++
+		return s.header(h)
+	}
+	return s.file(e.path, e.local)
+}
+
+// file sends a file, once more if it changes meanwhile.
+func (s *sender) file(path, local string) error {
+	persisted, err := s.persisted.find(path)
+	if err != nil {
+		return err
+	}
+	again := s.upload.damaged[path]
+	for tries := 1; ; tries++ {
+		err := s.fileOnce(path, local, persisted, &again)
+		if err != errChanged {
+			return err
+		}
+		if tries == 2 {
+			return failf("%s changed while it was read, twice", quote(local))
+		}
+		again++
+		persisted = nil
+	}
+}
+
+// fileOnce sends a file as it is now. It raises `again` if what is persisted is of another content.
+func (s *sender) fileOnce(path, local string, persisted *artifactsv1.PersistedFile, again *uint32) error {
+	// Not blocking, should a FIFO have taken the file's place.
+	f, err := os.OpenFile(local, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return localFailure(local, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return localFailure(local, err)
+	}
+	if !info.Mode().IsRegular() {
+		return failf("%s changed while it was read: it is no file any more", quote(local))
+	}
+	size, mtime := info.Size(), timestamppb.New(info.ModTime())
+	var spans []*artifactsv1.ByteSpan
+	if persisted != nil && persisted.GetTry() >= *again {
+		*again = persisted.GetTry()
+		same := persisted.Size != nil && persisted.GetSize() == uint64(size) && persisted.GetMtime().AsTime().Equal(mtime.AsTime())
+		if same {
+			spans = persisted.GetSpans()
+		} else {
+			*again++
+		}
+	}
+	before := s.meter.Bytes
+	err = s.header(&artifactsv1.EntryHeader{
+		Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Size: new(uint64(size)), Mode: new(uint32(info.Mode().Perm())),
+		Mtime: mtime, Try: *again,
+	})
+	if err != nil {
+		return err
+	}
+	crc, err := s.contents(f, size, spans)
+	if err == nil {
+		var after os.FileInfo
+		if after, err = f.Stat(); err == nil && (after.Size() != size || !after.ModTime().Equal(info.ModTime())) {
+			err = errChanged
+		}
+	}
+	if err == errChanged {
+		s.meter.Bytes = before
+		return err
+	}
+	if _, ok := errors.AsType[*os.PathError](err); ok {
+		return localFailure(local, err)
+	}
+	if err != nil {
+		return err
+	}
+	return s.end(size, crc)
+}
+
+// contents sends the first size bytes of f but for the spans, which it reads too, for the checksum of the whole.
+func (s *sender) contents(f io.Reader, size int64, spans []*artifactsv1.ByteSpan) (crc uint32, err error) {
+	for offset := int64(0); offset < size; {
+		spans = spansFrom(spans, offset)
+		length := size - offset
+		held := len(spans) > 0 && int64(spans[0].GetOffset()) <= offset
+		if held {
+			length = min(length, int64(spans[0].GetOffset()+spans[0].GetLength())-offset)
+			if crc, err = s.readOver(f, length, crc); err == nil {
+				err = s.skip(length)
+			}
+		} else {
+			if len(spans) > 0 {
+				length = min(length, int64(spans[0].GetOffset())-offset)
+			}
+			length = min(length, chunkBytes)
+			var buffer mem.Buffer
+			if buffer, err = readBuffer(f, int(length)); err == nil {
+				crc = crc32.Update(crc, castagnoli, buffer.ReadOnlyData())
+				err = s.chunk(buffer)
+			}
+		}
+		if err != nil {
+			return 0, err
+		}
+		offset += length
+	}
+	return crc, nil
+}
+
+// readOver reads bytes that are not sent.
+func (s *sender) readOver(f io.Reader, length int64, crc uint32) (uint32, error) {
+	for length > 0 {
+		buffer, err := readBuffer(f, int(min(length, chunkBytes)))
+		if err != nil {
+			return 0, err
+		}
+		// Reading on is progress of its own.
+		s.meter.add(buffer.Len())
+		crc = crc32.Update(crc, castagnoli, buffer.ReadOnlyData())
+		length -= int64(buffer.Len())
+		buffer.Free()
+	}
+	return crc, nil
+}
+
+// readBuffer reads exactly length bytes. Fewer mean that the file has changed.
+func readBuffer(f io.Reader, length int) (mem.Buffer, error) {
+	var bytes *[]byte
+	if length <= smallBytes {
+		bytes = new(make([]byte, length))
+	} else {
+		bytes = chunkPool.Get(length)
+	}
+	if _, err := io.ReadFull(f, *bytes); err != nil {
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = errChanged
+		}
+		return nil, err
+	}
+	return mem.NewBuffer(bytes, chunkPool), nil
+}
+
+// spansFrom drops the spans that end at or before offset.
+func spansFrom(spans []*artifactsv1.ByteSpan, offset int64) []*artifactsv1.ByteSpan {
+	for len(spans) > 0 && int64(spans[0].GetOffset()+spans[0].GetLength()) <= offset {
+		spans = spans[1:]
+	}
+	return spans
+}

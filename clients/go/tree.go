@@ -1,0 +1,262 @@
+package artifacts
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
+)
+
+// tree is the place on disk that a download goes to. Everything goes through os.Root, which doesn't leave the folder it was opened
+// for, and every folder on the way is looked at, so that a link found there is an error and not a way.
+type tree struct {
+	// asked is the artifact path of the download, local the path given for it.
+	asked, local string
+	// single is the name of the one file that is downloaded; empty for a folder's contents.
+	single string
+	// The folders from the top to the one that entries arrive for.
+	stack []*folder
+	// Modes that folders get at the end.
+	modes   []folderMode
+	writers *writers
+	// Files that were found whole, by artifact path.
+	whole map[string]bool
+	// The file that arrived damaged last.
+	failed string
+	buffer []byte
+}
+
+type folderMode struct {
+	rel  string
+	mode fs.FileMode
+}
+
+// folder is an open folder; it is closed when the last file in it is done.
+type folder struct {
+	rel  string
+	root *os.Root
+	refs atomic.Int32
+}
+
+func (f *folder) release() {
+	if f.refs.Add(-1) == 0 {
+		f.root.Close()
+	}
+}
+
+func newTree(asked, local string) *tree {
+	return &tree{asked: asked, local: local, whole: map[string]bool{}}
+}
+
+// open prepares the place for the first entry, which tells whether one file was asked for.
+func (t *tree) open(path string, kind artifactsv1.EntryType) error {
+	if len(t.stack) > 0 {
+		return nil
+	}
+	dir := t.local
+	if path == t.asked && path != "" && kind != artifactsv1.EntryType_ENTRY_TYPE_FOLDER {
+		dir, t.single = filepath.Split(t.local)
+		info, err := os.Stat(t.local)
+		if endsInSeparator(t.local) || (err == nil && info.IsDir()) || t.single == "." || t.single == ".." {
+			dir, t.single = t.local, path[strings.LastIndexByte(path, '/')+1:]
+		}
+		if dir == "" {
+			dir = "."
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return writeFailure(dir, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return writeFailure(dir, err)
+	}
+	t.stack = append(t.stack, &folder{root: root})
+	t.stack[0].refs.Store(1)
+	t.writers = newWriters()
+	return nil
+}
+
+// rel is where an entry goes, from the tree's top.
+func (t *tree) rel(path string) string {
+	switch {
+	case t.single != "":
+		return t.single
+	case t.asked == "":
+		return path
+	case path == t.asked:
+		return ""
+	}
+	return path[len(t.asked)+1:]
+}
+
+// display is how an entry's place is called in errors.
+func (t *tree) display(rel string) string {
+	if t.single != "" {
+		return filepath.Join(t.stack[0].root.Name(), rel)
+	}
+	return filepath.Join(t.local, filepath.FromSlash(rel))
+}
+
+// enter opens the folder at rel, making what is missing. With force, a folder there that its owner may not change is made so that he
+// may, because its mode is set in the end.
+func (t *tree) enter(rel string, force bool) (*folder, error) {
+	for len(t.stack) > 1 && !isWithin(rel, t.top().rel) {
+		t.top().release()
+		t.stack = t.stack[:len(t.stack)-1]
+	}
+	for t.top().rel != rel {
+		top := t.top()
+		name, _, more := strings.Cut(strings.TrimPrefix(rel[len(top.rel):], "/"), "/")
+		next := joinPath(top.rel, name)
+		root, err := t.openFolder(top.root, name, force && !more)
+		if err != nil {
+			return nil, t.folderFailure(next, err)
+		}
+		f := &folder{rel: next, root: root}
+		f.refs.Store(1)
+		t.stack = append(t.stack, f)
+	}
+	return t.top(), nil
+}
+
+func (t *tree) top() *folder { return t.stack[len(t.stack)-1] }
+
+var (
+	errIsLink = errors.New("is a link: nothing is written through links")
+	errIsFile = errors.New("is not a folder here, but one in the artifact")
+)
+
+func (t *tree) openFolder(parent *os.Root, name string, force bool) (*os.Root, error) {
+	err := parent.Mkdir(name, 0o777)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if err != nil {
+		info, err := parent.Lstat(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case info.Mode().Type() == fs.ModeSymlink:
+			return nil, errIsLink
+		case !info.IsDir():
+			return nil, errIsFile
+		case force && info.Mode().Perm()&0o700 != 0o700:
+			if err := parent.Chmod(name, info.Mode().Perm()|0o700); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return parent.OpenRoot(name)
+}
+
+func (t *tree) folderFailure(rel string, err error) error {
+	if err == errIsLink || err == errIsFile {
+		return failf("%s %w", quote(t.display(rel)), err)
+	}
+	return writeFailure(t.display(rel), err)
+}
+
+// place gives the folder and the name that an entry which is no folder goes to.
+func (t *tree) place(path string) (*folder, string, error) {
+	rel := t.rel(path)
+	if rel == "" {
+		return nil, "", protocolError("a file where a folder was asked for")
+	}
+	slash := strings.LastIndexByte(rel, '/')
+	f, err := t.enter(rel[:max(slash, 0)], false)
+	return f, rel[slash+1:], err
+}
+
+func (t *tree) folder(h *artifactsv1.EntryHeader) error {
+	if err := t.open(h.GetPath(), h.GetType()); err != nil {
+		return err
+	}
+	rel := t.rel(h.GetPath())
+	if rel == "" || t.single != "" {
+		return nil // The mode of the folder that the user named stays as it is.
+	}
+	_, err := t.enter(rel, h.Mode != nil)
+	if err == nil && h.Mode != nil {
+		t.modes = append(t.modes, folderMode{rel, fs.FileMode(h.GetMode()) & fs.ModePerm})
+	}
+	return err
+}
+
+func (t *tree) link(h *artifactsv1.EntryHeader) error {
+	if err := t.open(h.GetPath(), h.GetType()); err != nil {
+		return err
+	}
+	// Links to elsewhere in the run are kept even if that part of it isn't downloaded: nothing is ever written through them.
+	if problem := linkProblem(h.GetPath(), h.GetLinkTarget(), ""); problem != "" {
+		return failf("the link %s %s", quote(h.GetPath()), problem)
+	}
+	f, name, err := t.place(h.GetPath())
+	if err != nil {
+		return err
+	}
+	partial := partialName(h.GetPath(), 0, 0)
+	if err := f.root.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return writeFailure(t.display(t.rel(h.GetPath())), err)
+	}
+	if err := f.root.Symlink(filepath.FromSlash(h.GetLinkTarget()), partial); err != nil {
+		return writeFailure(t.display(t.rel(h.GetPath())), err)
+	}
+	return t.rename(f, partial, name, h.GetPath())
+}
+
+// rename gives a whole file its name. It replaces files and links, not folders.
+func (t *tree) rename(f *folder, partial, name, path string) error {
+	err := f.root.Rename(partial, name)
+	if err == nil {
+		return nil
+	}
+	defer f.root.Remove(partial)
+	display := t.display(t.rel(path))
+	if info, lerr := f.root.Lstat(name); lerr == nil && info.IsDir() {
+		return failf("%s is a folder here, but not in the artifact", quote(display))
+	}
+	return writeFailure(display, err)
+}
+
+// finish waits for the writers and sets the modes of folders, the deepest first.
+func (t *tree) finish() error {
+	if err := t.open("", artifactsv1.EntryType_ENTRY_TYPE_FOLDER); err != nil {
+		return err
+	}
+	if err := t.writers.wait(); err != nil {
+		return err
+	}
+	for i := len(t.modes) - 1; i >= 0; i-- {
+		if err := t.stack[0].root.Chmod(t.modes[i].rel, t.modes[i].mode); err != nil {
+			return writeFailure(t.display(t.modes[i].rel), err)
+		}
+	}
+	return nil
+}
+
+func (t *tree) close() {
+	if t.writers != nil {
+		_ = t.writers.wait()
+	}
+	for _, f := range t.stack {
+		f.release()
+	}
+	t.stack = nil
+}
+
+// writeFailure names the path and says what the system says about it.
+func writeFailure(local string, err error) *DstackError {
+	what := err
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		what = p.Err
+	} else if l, ok := errors.AsType[*os.LinkError](err); ok {
+		what = l.Err
+	}
+	return &DstackError{Message: fmt.Sprintf("%s can't be written: %v", quote(local), what), Err: err}
+}

@@ -1,0 +1,214 @@
+package artifacts
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"google.golang.org/grpc/mem"
+
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
+)
+
+const (
+	// Chunks of a reader that can't seek which are kept, in case they must be sent again: more than the windows and a server's four data
+	// objects of 16 MiB hold.
+	keptChunks = 64
+	// Chunks that are read before they are sent.
+	chunksAhead = 2
+)
+
+// readerBody is one file that comes from a reader.
+type readerBody struct {
+	path   string
+	report func(Progress)
+	// Gives the next chunk, io.EOF at the end.
+	next func(context.Context) (mem.Buffer, error)
+	// Starts the reader over, if it can.
+	rewind func() error
+	// The last chunks, ending at byte `read`.
+	kept []mem.Buffer
+	read int64
+	crc  uint32
+	over bool
+}
+
+func newReaderBody(ctx context.Context, path string, reader io.Reader, report func(Progress)) *readerBody {
+	b := &readerBody{path: path, report: report}
+	if seeker, ok := reader.(io.Seeker); ok {
+		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil {
+			b.rewind = func() error {
+				_, err := seeker.Seek(start, io.SeekStart)
+				return err
+			}
+		}
+	}
+	chunks := make(chan readChunk, chunksAhead)
+	started := false
+	b.next = func(ctx2 context.Context) (mem.Buffer, error) {
+		if b.rewind != nil {
+			return readSome(reader)
+		}
+		if !started {
+			started = true
+			go pump(ctx, reader, chunks)
+		}
+		select {
+		case chunk := <-chunks:
+			return chunk.buffer, chunk.err
+		case <-ctx2.Done():
+			return nil, context.Cause(ctx2)
+		}
+	}
+	return b
+}
+
+func (b *readerBody) skipped() int64 { return 0 }
+
+func (b *readerBody) send(ctx context.Context, s *sender) error {
+	s.meter.report = b.report
+	s.meter.Path = b.path
+	persisted, err := s.persisted.find(b.path)
+	if err != nil {
+		return err
+	}
+	again := max(s.upload.damaged[b.path], persisted.GetTry())
+	var spans []*artifactsv1.ByteSpan
+	if persisted.GetTry() == again {
+		spans = persisted.GetSpans()
+	}
+	if err := s.header(&artifactsv1.EntryHeader{Path: b.path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Try: again}); err != nil {
+		return err
+	}
+	if b.rewind != nil && b.read > 0 {
+		if err := b.rewind(); err != nil {
+			return failf("%s can't be read again: %w", quote(b.path), err)
+		}
+		b.read, b.crc, b.over = 0, 0, false
+	}
+	offset, err := b.sendKept(s, spans)
+	if err != nil {
+		return err
+	}
+	for !b.over {
+		buffer, err := b.next(ctx)
+		if err == io.EOF {
+			b.over = true
+			break
+		}
+		if err != nil {
+			return failf("reading what becomes %s: %w", quote(b.path), err)
+		}
+		b.crc = crc32.Update(b.crc, castagnoli, buffer.ReadOnlyData())
+		b.read += int64(buffer.Len())
+		if b.rewind == nil {
+			b.keep(buffer)
+		}
+		if offset, err = sendMissing(s, buffer, offset, spans); err != nil {
+			return err
+		}
+	}
+	defer s.meter.done()
+	return s.end(b.read, b.crc)
+}
+
+// sendKept sends again what was read before and isn't persisted.
+func (b *readerBody) sendKept(s *sender, spans []*artifactsv1.ByteSpan) (int64, error) {
+	start := b.read
+	for _, buffer := range b.kept {
+		start -= int64(buffer.Len())
+	}
+	offset := int64(0)
+	if start > 0 {
+		if len(spans) == 0 || spans[0].GetOffset() > 0 || int64(spans[0].GetLength()) < start {
+			return 0, failf("%s can't be continued: the server lost bytes that were read too long ago", quote(b.path))
+		}
+		if err := s.skip(start); err != nil {
+			return 0, err
+		}
+		s.meter.add(int(start))
+		offset = start
+	}
+	for _, buffer := range b.kept {
+		var err error
+		buffer.Ref()
+		if offset, err = sendMissing(s, buffer, offset, spans); err != nil {
+			return 0, err
+		}
+	}
+	return offset, nil
+}
+
+// keep holds on to a buffer that is about to be sent.
+func (b *readerBody) keep(buffer mem.Buffer) {
+	buffer.Ref()
+	b.kept = append(b.kept, buffer)
+	if len(b.kept) > keptChunks {
+		b.kept[0].Free()
+		b.kept = append(b.kept[:0], b.kept[1:]...)
+	}
+}
+
+// sendMissing sends the parts of a buffer that lie outside the spans, lets go of it, and gives the offset behind it.
+func sendMissing(s *sender, buffer mem.Buffer, offset int64, spans []*artifactsv1.ByteSpan) (int64, error) {
+	defer buffer.Free()
+	end := offset + int64(buffer.Len())
+	base := offset
+	for offset < end {
+		spans = spansFrom(spans, offset)
+		to := end
+		var err error
+		if len(spans) > 0 && int64(spans[0].GetOffset()) <= offset {
+			to = min(to, int64(spans[0].GetOffset()+spans[0].GetLength()))
+			s.meter.add(int(to - offset))
+			err = s.skip(to - offset)
+		} else {
+			if len(spans) > 0 {
+				to = min(to, int64(spans[0].GetOffset()))
+			}
+			err = s.chunk(buffer.Slice(int(offset-base), int(to-base)))
+		}
+		if err != nil {
+			return 0, err
+		}
+		offset = to
+	}
+	return end, nil
+}
+
+// readChunk is what a reader gave.
+type readChunk struct {
+	buffer mem.Buffer
+	err    error
+}
+
+// pump reads a reader to its end, or until nobody wants it.
+func pump(ctx context.Context, reader io.Reader, chunks chan<- readChunk) {
+	for {
+		buffer, err := readSome(reader)
+		select {
+		case chunks <- readChunk{buffer, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readSome reads a full chunk, or what is left.
+func readSome(reader io.Reader) (mem.Buffer, error) {
+	bytes := chunkPool.Get(chunkBytes)
+	n, err := io.ReadFull(reader, *bytes)
+	if n > 0 && (err == nil || err == io.ErrUnexpectedEOF) {
+		*bytes = (*bytes)[:n]
+		return mem.NewBuffer(bytes, chunkPool), nil
+	}
+	chunkPool.Put(bytes)
+	if err == nil {
+		err = fmt.Errorf("nothing was read: %w", io.ErrNoProgress)
+	}
+	return nil, err
+}

@@ -1,0 +1,238 @@
+"""The gRPC channel to a server, and the calls on it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import grpc
+
+from ._cancel import current
+from ._errors import DstackError
+from ._retry import Patience
+from ._settings import Settings, grpc_target
+from ._status import Doing, Failure, failure_of, to_error
+from .v1 import artifacts_pb2 as pb
+from .v1.artifacts_pb2_grpc import ArtifactsServiceStub
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+# How far a server may send ahead. The default of 64 KiB costs a server in Node twice the CPU.
+_WINDOW_BYTES = 4 * 1024 * 1024
+# A frame's most bytes, the most that the protocol has but one: more would be refused.
+_MAX_FRAME_BYTES = 1024 * 1024
+# A page of a listing can be larger than a chunk.
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+# A silent connection is asked this often within a timeout whether it is there.
+_PINGS_PER_TIMEOUT = 3
+_MS = 1000
+# A reconnection is not put off for longer than our own waits.
+_FIRST_BACKOFF_MS = 100
+_MAX_BACKOFF_MS = 1000
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["ArtifactsService"].full_name
+# A message that is all one chunk: the field's tag, a varint of its length, the bytes.
+_CHUNK_TAG = (pb.UploadRequest.CHUNK_FIELD_NUMBER << 3 | 2).to_bytes(1, "big")
+
+UploadCall = grpc.StreamUnaryMultiCallable["pb.UploadRequest | bytes", pb.UploadResponse]
+DownloadCall = grpc.UnaryStreamMultiCallable[pb.DownloadRequest, "pb.DownloadResponse | bytes"]
+
+
+class Channel:
+    """What belongs to one process: a channel can't be used in a fork of the process that made it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pid = os.getpid()
+        self.channel = _open(settings)
+        self.stub = ArtifactsServiceStub(self.channel)
+        # As the stub's own, but for chunks, which are most of the bytes: those are not copied into messages and out of them.
+        self.upload: UploadCall = self.channel.stream_unary(
+            f"/{_SERVICE}/Upload",
+            request_serializer=_serialize,
+            response_deserializer=pb.UploadResponse.FromString,
+        )
+        self.download: DownloadCall = self.channel.unary_stream(
+            f"/{_SERVICE}/Download",
+            request_serializer=pb.DownloadRequest.SerializeToString,
+            response_deserializer=_deserialize,
+        )
+
+
+# Channels of the parent, in a fork of it: kept, since closing one would end the parent's connection.
+_inherited: list[Channel] = []
+
+
+class Connection:
+    """Calls to one server, over a channel that is made by the first of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._channel: Channel | None = None
+        self._closed = False
+        self.metadata: tuple[tuple[str, str], ...] = ()
+        if settings.token is not None:
+            self.metadata = (("authorization", f"Bearer {settings.token}"),)
+
+    def open(self) -> Channel:
+        """The channel for the next call."""
+        channel = self._channel
+        if channel is not None and channel.pid == os.getpid():
+            return channel
+        if channel is not None:
+            # Another thread of the parent may have held the lock as it forked.
+            self._lock = threading.Lock()
+        with self._lock:
+            if self._closed:
+                raise DstackError("the client is closed")
+            if self._channel is None or self._channel.pid != os.getpid():
+                if self._channel is not None:
+                    _inherited.append(self._channel)
+                self._channel = Channel(self.settings)
+            return self._channel
+
+    def close(self) -> None:
+        """Ends the connection; calls that run fail."""
+        self._closed = True
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return
+        if channel.pid == os.getpid():
+            channel.channel.close()
+        else:
+            _inherited.append(channel)
+
+    def error(self, failure: Failure, doing: Doing) -> DstackError:
+        """The error that a caller sees."""
+        return to_error(failure, doing, self.settings.url)
+
+    def patience(self) -> Patience:
+        """A new account of failures, for one operation."""
+        return Patience(self.settings.timeout, current())
+
+    def unary(
+        self,
+        method: Callable[[ArtifactsServiceStub], grpc.UnaryUnaryMultiCallable[Request, Response]],
+        request: Request,
+        doing: Doing = "other",
+        *,
+        again: Patience | None = None,
+    ) -> Response:
+        """
+        Makes a call that is safe to make twice, again where the server says that a retry can help. A lost connection is an error at
+        once, unless `again` goes on with what was begun before.
+        """
+        patience = again or self.patience()
+        while True:
+            try:
+                return self.unary_once(method, request)
+            except grpc.RpcError as error:
+                failure = failure_of(error)
+                if (failure.lost and again is None) or not patience.wait(failure):
+                    raise self.error(failure, doing) from error
+
+    def unary_once(
+        self, method: Callable[[ArtifactsServiceStub], grpc.UnaryUnaryMultiCallable[Request, Response]], request: Request
+    ) -> Response:
+        """Makes one call. Raises grpc.RpcError."""
+        call = method(self.open().stub).future(request, metadata=self.metadata)
+        with current().watching(call):
+            return call.result()
+
+    def stream(
+        self,
+        method: Callable[[ArtifactsServiceStub], grpc.UnaryStreamMultiCallable[Request, Response]],
+        request: Request,
+        doing: Doing = "other",
+    ) -> Iterator[Response]:
+        """The responses of a call, which is cancelled when the iteration is left."""
+        call = method(self.open().stub)(request, metadata=self.metadata)
+        with current().watching(call):
+            try:
+                yield from call
+            except grpc.RpcError as error:
+                raise self.error(failure_of(error), doing) from error
+
+
+def _serialize(message: pb.UploadRequest | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
+def chunk_message(chunk: bytes) -> bytes:
+    """An UploadRequest with nothing but a chunk, as it travels."""
+    return b"".join((_CHUNK_TAG, _varint(len(chunk)), chunk))
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _deserialize(data: bytes) -> pb.DownloadResponse | bytes:
+    """The bytes of a message that is all one chunk, else the message."""
+    if data[:1] == _CHUNK_TAG:
+        length = shift = 0
+        for at in range(1, min(len(data), 6)):
+            byte = data[at]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if at + 1 + length == len(data):
+                    return data[at + 1 :]
+                break
+    return pb.DownloadResponse.FromString(data)
+
+
+def _open(settings: Settings) -> grpc.Channel:
+    target, secure = grpc_target(settings.url)
+    ping_ms = max(1, int(settings.timeout * _MS / _PINGS_PER_TIMEOUT))
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
+        ("grpc.http2.max_frame_size", _MAX_FRAME_BYTES),
+        ("grpc.keepalive_time_ms", ping_ms),
+        ("grpc.keepalive_timeout_ms", ping_ms),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", _FIRST_BACKOFF_MS),
+        ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS),
+        # Each client has a connection of its own, that ends with it.
+        ("grpc.use_local_subchannel_pool", 1),
+        # We know better what is safe to send again.
+        ("grpc.enable_retries", 0),
+        ("grpc.primary_user_agent", "dstack-artifacts-python"),
+    ]
+    if settings.url.startswith("unix:"):
+        # Else it is the socket's path, percent-encoded, which servers may not take for a host.
+        options.append(("grpc.default_authority", "localhost"))
+    if not secure:
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, _credentials(settings), options=options)
+
+
+def _credentials(settings: Settings) -> grpc.ChannelCredentials:
+    # Without a file of its own, gRPC takes roots that it ships with: the system's know the company's authority too.
+    roots = settings.ca_file or ssl.get_default_verify_paths().cafile
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(roots),
+        private_key=_read(settings.key_file),
+        certificate_chain=_read(settings.cert_file),
+    )
+
+
+def _read(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise DstackError(f"{path}: {error.strerror}") from error
