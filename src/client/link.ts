@@ -1,6 +1,6 @@
 /** A client's way to its server: unary calls and transfers, with one policy for trying again. */
 import { connect as connectSocket } from "node:net";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { ArtifactsService } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { MAX_MESSAGE_BYTES } from "../wire/limits.ts";
@@ -28,9 +28,13 @@ export function openLink(settings: Settings): Link {
   const baseUrl = isSocket ? "http://localhost" : target.origin;
   const sessionOptions = isSocket ? { createConnection: () => connectSocket(decodeURIComponent(target.pathname)) } : tls;
   const sessionManager = new Http2SessionManager(baseUrl, undefined, sessionOptions);
-  const authorize: Interceptor = (next) => (request) => {
+  const authorize: Interceptor = (next) => async (request) => {
     if (token !== undefined) request.header.set("authorization", `Bearer ${token}`);
-    return next(request);
+    try {
+      return await next(request);
+    } catch (error) {
+      throw asUnavailable(error);
+    }
   };
   const transport = createGrpcTransport({
     baseUrl,
@@ -59,4 +63,11 @@ export function openLink(settings: Settings): Link {
       await transfers.close();
     },
   };
+}
+
+/** connect-node knows some socket errors (a Unix socket's ENOENT, say) as internal ones; here all of them say Unavailable, as in transfers. */
+function asUnavailable(error: unknown): unknown {
+  const { cause } = ConnectError.from(error);
+  const isSocketError = cause instanceof Error && "syscall" in cause;
+  return isSocketError ? new ConnectError(cause.message, Code.Unavailable, undefined, undefined, cause) : error;
 }
