@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Everything that a change must pass. What it needs and isn't there it installs into .tools: servers that speak each store's protocol, and
+# the tools of Python and Go. Nothing is skipped: what can't be installed fails the run, by its name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/node_modules/.bin:$PATH"
+
+step() { echo "== $*" >&2; "$@"; }
+
+# Mostly compiling, so it goes on beside the checks.
+scripts/install-test-servers.sh &
+servers=$!
+step scripts/check.sh
+step wait "$servers"
+step scripts/test-python.sh
+step scripts/test-go.sh
+step mocha
+step mocha --config test/faults/.mocharc.json
+step node scripts/quickstart.ts
+echo "everything passed" >&2
