@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,10 +38,13 @@ const (
 type Client struct {
 	url     string
 	project string
+	run     string
 	timeout time.Duration
 	logger  *slog.Logger
 	conn    *grpc.ClientConn
 	service artifactsv1.ArtifactsServiceClient
+	// Whether the server ever answered.
+	reached atomic.Bool
 }
 
 // ClientOption is a setting of [NewClient].
@@ -51,6 +54,7 @@ type clientConfig struct {
 	url     string
 	token   string
 	project string
+	run     string
 	timeout time.Duration
 	tls     *tls.Config
 	logger  *slog.Logger
@@ -66,6 +70,9 @@ func WithToken(token string) ClientOption { return func(c *clientConfig) { c.tok
 
 // WithProject names the project that runs and tags are looked up in. Default: DSTACK_PROJECT, else the server's.
 func WithProject(project string) ClientOption { return func(c *clientConfig) { c.project = project } }
+
+// WithCurrentRun names the run that uploads go to which name none. Default: DSTACK_RUN_NAME, then RUN_NAME, else the server's.
+func WithCurrentRun(run string) ClientOption { return func(c *clientConfig) { c.run = run } }
 
 // WithTimeout says how long a transfer may stand still before it fails: a lost connection is taken up again until then. Default: 30 s.
 func WithTimeout(timeout time.Duration) ClientOption {
@@ -128,7 +135,7 @@ func NewClient(options ...ClientOption) (*Client, error) {
 		return nil, failf("no client for %s: %w", config.url, err)
 	}
 	return &Client{
-		url: config.url, project: config.project, timeout: config.timeout, logger: config.logger,
+		url: config.url, project: config.project, run: config.run, timeout: config.timeout, logger: config.logger,
 		conn: conn, service: artifactsv1.NewArtifactsServiceClient(conn),
 	}, nil
 }
@@ -151,6 +158,7 @@ func environmentConfig() clientConfig {
 		url:     os.Getenv("DSTACK_ARTIFACTS_URL"),
 		token:   os.Getenv("DSTACK_ARTIFACTS_TOKEN"),
 		project: os.Getenv("DSTACK_PROJECT"),
+		run:     environmentRun(),
 		timeout: defaultTimeout,
 	}
 	if config.url == "" {
@@ -167,27 +175,3 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 }
 
 func (b bearer) RequireTransportSecurity() bool { return false }
-
-var defaultClients struct {
-	sync.Mutex
-	client          *Client
-	url, token, pro string
-}
-
-// defaultClient gives the client that the environment describes; the same one as long as that stays the same.
-func defaultClient() (*Client, error) {
-	config := environmentConfig()
-	d := &defaultClients
-	d.Lock()
-	defer d.Unlock()
-	if d.client != nil && d.url == config.url && d.token == config.token && d.pro == config.project {
-		return d.client, nil
-	}
-	client, err := NewClient()
-	if err != nil {
-		return nil, err
-	}
-	// The one before may be in use, so it isn't closed; without calls its connection goes idle by itself.
-	d.client, d.url, d.token, d.pro = client, config.url, config.token, config.project
-	return client, nil
-}

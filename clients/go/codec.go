@@ -132,4 +132,10 @@ func (in *downloadIn) bytes() (mem.BufferSlice, bool) {
 
 var _ encoding.CodecV2 = streamCodec{}
 
+// uploadStream and downloadStream describe the two streams to grpc.
+var (
+	uploadStream   = &grpc.StreamDesc{StreamName: "Upload", ClientStreams: true}
+	downloadStream = &grpc.StreamDesc{StreamName: "Download", ServerStreams: true}
+)
+
 func streamOptions() []grpc.CallOption { return []grpc.CallOption{grpc.ForceCodecV2(streamCodec{})} }

@@ -2,15 +2,12 @@ package artifacts
 
 import (
 	"context"
-	"errors"
-	"os"
-	"strings"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
 
-// listPage is how many entries are compared with what is there already at a time: the request that names them stays small.
-const listPage = 1000
+// comparedPage is how many entries are compared with what is there already at a time: the request that names them stays small.
+const comparedPage = 1000
 
 // DownloadResult says what a download is of.
 type DownloadResult struct {
@@ -34,7 +31,7 @@ type DownloadResult struct {
 // Errors are [*ArtifactsDownloadError]s, of which [*RunNotFoundError] and [*TagNotFoundError] are two; ReasonPathNotFound: nothing is
 // at the artifact path.
 func (c *Client) Download(ctx context.Context, ref Ref, options ...DownloadOption) (*DownloadResult, error) {
-	config := downloadConfig{localPath: "."}
+	var config downloadConfig
 	for _, option := range options {
 		option.applyDownload(&config)
 	}
@@ -46,25 +43,29 @@ func (c *Client) Download(ctx context.Context, ref Ref, options ...DownloadOptio
 }
 
 func (c *Client) download(ctx context.Context, ref Ref, config downloadConfig) (*DownloadResult, error) {
-	if err := ref.check(); err != nil {
-		return nil, err
-	}
 	path, err := checkedPath(config.artifactPath)
 	if err != nil {
 		return nil, err
 	}
-	local, err := expandHome(config.localPath)
-	if err != nil {
-		return nil, failf("%s: %w", quote(config.localPath), err)
-	}
+	local := config.localPath
 	if local == "" {
-		return nil, failf("the local path is empty")
+		local = "."
 	}
-	d := &download{
-		client: c, at: pinned{ref: ref}, path: path, retry: c.newRetrier(), tree: newTree(path, local),
-		damaged: map[string]bool{}, meter: meter{report: config.progress},
+	if local, err = expandHome(local); err != nil {
+		return nil, err
 	}
-	defer d.tree.close()
+	d := &download{client: c, at: pinned{ref: ref}, path: path, damaged: map[string]bool{}, meter: meter{report: config.progress}}
+	first, err := c.firstPage(ctx, &retrier{client: c}, &d.at, &artifactsv1.ListEntriesRequest{Prefix: path, Recursive: true, PageSize: 1})
+	if err != nil {
+		return nil, err
+	}
+	d.meter.TotalFiles, d.meter.TotalBytes = int64(first.GetTotalFiles()), int64(first.GetTotalBytes())
+	d.retry = c.newRetrier()
+	_, isFile := entryAt(first, path)
+	if d.tree, err = openTree(path, local, isFile); err != nil {
+		return nil, err
+	}
+	defer d.close()
 	if err := d.run(ctx); err != nil {
 		return nil, err
 	}
@@ -89,82 +90,36 @@ type download struct {
 	bytes   int64
 }
 
+// close lets go of everything; what came of a file can be gone on with.
+func (d *download) close() {
+	if d.current != nil && d.current.suspend() {
+		d.current.abandon()
+	}
+	d.tree.close()
+}
+
 // run fetches everything: in one go into an empty place; else page by page, leaving out what is there already.
 func (d *download) run(ctx context.Context) error {
-	paged, err := d.mayHold(ctx)
-	if err != nil {
-		return err
+	if d.tree.isEmpty {
+		if err := d.fetch(ctx, "", nil); err != nil {
+			return err
+		}
+		return d.tree.finish()
 	}
-	if !paged {
-		err = d.fetch(ctx, "", nil)
-	} else {
-		err = d.runPaged(ctx)
-	}
-	if err != nil {
-		return errors.Join(err, nil)
-	}
-	return d.tree.finish()
-}
-
-func (d *download) runPaged(ctx context.Context) error {
-	for token := ""; ; {
-		page, err := d.list(ctx, listPage, token)
+	request := &artifactsv1.ListEntriesRequest{Prefix: d.path, Recursive: true, PageSize: comparedPage}
+	for page, err := range d.client.entryPages(ctx, d.client.newRetrier(), &d.at, request) {
 		if err != nil {
 			return err
 		}
-		token = page.GetNextPageToken()
 		endAt := ""
-		if entries := page.GetEntries(); token != "" && len(entries) > 0 {
+		if entries := page.GetEntries(); page.GetNextPageToken() != "" && len(entries) > 0 {
 			endAt = entries[len(entries)-1].GetPath()
 		}
-		held, err := d.tree.held(page.GetEntries())
-		if err != nil {
-			return err
-		}
-		if err := d.fetch(ctx, endAt, held); err != nil || token == "" {
+		if err := d.fetch(ctx, endAt, d.tree.held(page.GetEntries())); err != nil {
 			return err
 		}
 	}
-}
-
-// mayHold says whether something of what is wanted may be there already, whole or in part.
-func (d *download) mayHold(ctx context.Context) (bool, error) {
-	if d.path == "" {
-		return notEmpty(d.tree.local), nil
-	}
-	page, err := d.list(ctx, 1, "")
-	if err != nil {
-		return false, err
-	}
-	for _, e := range page.GetEntries() {
-		if e.GetPath() == d.path {
-			return true, nil
-		}
-	}
-	return notEmpty(d.tree.local), nil
-}
-
-func notEmpty(folder string) bool {
-	f, err := os.Open(folder)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(1)
-	return len(names) > 0
-}
-
-func (d *download) list(ctx context.Context, size uint32, token string) (*artifactsv1.ListEntriesResponse, error) {
-	request := &artifactsv1.ListEntriesRequest{
-		Project: d.client.project, Reference: d.at.ref.proto(), Prefix: d.path, Recursive: true, PageSize: size, PageToken: token,
-	}
-	page, err := callWith(ctx, d.retry, func(ctx context.Context, r *artifactsv1.ListEntriesRequest) (*artifactsv1.ListEntriesResponse, error) {
-		return d.client.service.ListEntries(ctx, r)
-	}, request)
-	if err != nil {
-		return nil, err
-	}
-	return page, d.at.see(page.GetRun(), page.GetCommit())
+	return d.tree.finish()
 }
 
 // fetch gets the entries behind the last one, up to endAt, but for the bytes that are held; over as many streams as it takes.
@@ -183,17 +138,16 @@ func (d *download) fetch(ctx context.Context, endAt string, held []*artifactsv1.
 		if err == nil {
 			return nil
 		}
+		d.meter.Bytes = d.bytes
 		if d.current != nil && !d.current.suspend() {
 			d.current = nil
+		} else if d.current != nil {
+			d.meter.Bytes += d.current.written
 		}
-		if errors.Is(err, errDamaged) {
+		if err == errDamaged {
 			// What was there before is given up: the file comes whole.
 			held = without(held, d.tree.failed)
-			d.current = nil
 			continue
-		}
-		if _, ok := errors.AsType[*DstackError](err); ok {
-			return err
 		}
 		if err := d.retry.wait(ctx, err); err != nil {
 			return err
@@ -273,6 +227,9 @@ func (d *download) stream(ctx context.Context, request *artifactsv1.DownloadRequ
 func (d *download) entry(h *artifactsv1.EntryHeader) error {
 	path := h.GetPath()
 	resumed := d.current
+	if resumed == nil {
+		d.meter.add(int(h.GetOffset()))
+	}
 	if resumed != nil && resumed.path != path {
 		return protocolError("another file than the one that was begun")
 	}
@@ -306,13 +263,13 @@ func (d *download) endFile(end *artifactsv1.FileEnd) error {
 	}
 	d.current = nil
 	err := d.tree.end(f, end)
-	if errors.Is(err, errDamaged) && d.damaged[f.path] {
-		return &DstackError{
-			Message: quote(f.path) + " arrived damaged, twice", Reason: ReasonChecksumMismatch, Metadata: map[string]string{"path": f.path},
-		}
+	if err == errDamaged && d.damaged[f.path] {
+		d := failf("%s arrived damaged, twice: its checksum is not that of the uploaded file", quote(f.path))
+		d.Reason, d.Metadata = ReasonChecksumMismatch, map[string]string{"path": f.path}
+		return d
 	}
 	if err != nil {
-		d.damaged[f.path] = true
+		d.damaged[f.path] = err == errDamaged
 		return err
 	}
 	d.count(f.path, f.size)
@@ -329,9 +286,4 @@ func (d *download) count(path string, size int64) {
 
 func protocolError(what string) error {
 	return failf("the server sent %s", what)
-}
-
-// endsInSeparator says whether the user means a folder, whether it exists or not.
-func endsInSeparator(path string) bool {
-	return strings.HasSuffix(path, "/") || strings.HasSuffix(path, string(os.PathSeparator))
 }

@@ -1,19 +1,8 @@
 package artifacts
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
-	"strings"
-	"time"
-
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
-
-// errorDomain is the domain of the google.rpc.ErrorInfo that the server's errors carry.
-const errorDomain = "artifacts.dstack.ai"
 
 // Reason says why a call failed, for programs: a name of the protocol's ErrorReason. It is an error so that errors.Is can compare with
 // it: errors.Is(err, artifacts.ReasonTagExists).
@@ -52,6 +41,8 @@ const (
 	ReasonUploadIDMismatch Reason = "UPLOAD_ID_MISMATCH"
 	// ReasonUploadGone: the upload was aborted or collected as garbage.
 	ReasonUploadGone Reason = "UPLOAD_GONE"
+	// ReasonUploadFinished: the upload is committed or about to be, so it can't be aborted.
+	ReasonUploadFinished Reason = "UPLOAD_FINISHED"
 	// ReasonChecksumMismatch: bytes were damaged on the way.
 	ReasonChecksumMismatch Reason = "CHECKSUM_MISMATCH"
 	// ReasonDataDamaged: stored bytes are damaged or missing.
@@ -148,134 +139,4 @@ func asEmbedded(target any, base *DstackError, download *ArtifactsDownloadError)
 		}
 	}
 	return false
-}
-
-// operation is the kind of call that fails, which decides the type of its error.
-type operation int
-
-const (
-	opOther operation = iota
-	opUpload
-	opDownload
-)
-
-// wrap gives err the type that the operation's errors have.
-func (op operation) wrap(err error) error {
-	if err == nil {
-		return nil
-	}
-	base := DstackError{Message: err.Error(), Err: err}
-	if d, ok := errors.AsType[*DstackError](err); ok {
-		if d != err { // It has a more special type already.
-			return err
-		}
-		base = *d
-	}
-	switch {
-	case base.Reason == ReasonRunNotFound || base.Reason == ReasonCommitNotFound:
-		if op != opUpload {
-			return &RunNotFoundError{ArtifactsDownloadError{base}}
-		}
-	case base.Reason == ReasonTagNotFound:
-		if op != opUpload {
-			return &TagNotFoundError{ArtifactsDownloadError{base}}
-		}
-	}
-	switch op {
-	case opUpload:
-		return &ArtifactsUploadError{DstackError: base}
-	case opDownload:
-		return &ArtifactsDownloadError{base}
-	}
-	return &base
-}
-
-func failf(format string, args ...any) *DstackError {
-	err := fmt.Errorf(format, args...)
-	return &DstackError{Message: err.Error(), Err: errors.Unwrap(err)}
-}
-
-func invalidName(kind, name, problem string) *DstackError {
-	return &DstackError{
-		Message:  fmt.Sprintf("%s name %q %s", kind, name, problem),
-		Reason:   ReasonNameInvalid,
-		Metadata: map[string]string{"kind": kind, "name": name},
-	}
-}
-
-func invalidPath(path, problem string) *DstackError {
-	return &DstackError{
-		Message:  fmt.Sprintf("artifact path %q %s", path, problem),
-		Reason:   ReasonPathInvalid,
-		Metadata: map[string]string{"path": path},
-	}
-}
-
-// answer is what a failed call's status says.
-type answer struct {
-	code     codes.Code
-	message  string
-	reason   Reason
-	metadata map[string]string
-	// How long the server asks to wait, or nothing.
-	retryAfter    time.Duration
-	hasRetryAfter bool
-}
-
-func answerOf(err error) answer {
-	s, _ := status.FromError(err)
-	a := answer{code: s.Code(), message: s.Message()}
-	for _, detail := range s.Details() {
-		switch d := detail.(type) {
-		case *errdetails.ErrorInfo:
-			if d.GetDomain() == errorDomain {
-				a.reason, a.metadata = Reason(d.GetReason()), d.GetMetadata()
-			}
-		case *errdetails.RetryInfo:
-			a.hasRetryAfter = true
-			a.retryAfter = d.GetRetryDelay().AsDuration()
-		}
-	}
-	return a
-}
-
-// lost says whether the failure is the connection's and not the server's answer: those carry a reason.
-func (a answer) lost() bool {
-	if a.reason != "" {
-		return false
-	}
-	switch a.code {
-	case codes.Unavailable, codes.Canceled, codes.Internal, codes.Unknown:
-		return true
-	}
-	return false
-}
-
-// retryable says whether the same call may succeed a little later.
-func (a answer) retryable() bool {
-	return a.lost() || a.code == codes.Unavailable || (a.code == codes.ResourceExhausted && a.hasRetryAfter)
-}
-
-// failure makes the error of a failed call for people: what the server said, or that there is none.
-func (c *Client) failure(err error, reached bool) error {
-	if _, ok := errors.AsType[*DstackError](err); ok {
-		return err
-	}
-	a := answerOf(err)
-	d := &DstackError{Message: a.message, Reason: a.reason, Metadata: a.metadata, Err: err}
-	switch {
-	case a.reason == ReasonTagExists:
-		d.Message = fmt.Sprintf("tag %q already exists", a.metadata["tag"])
-	case a.reason == ReasonRunNotFound:
-		d.Message = fmt.Sprintf("run %q not found", a.metadata["run"])
-	case a.reason == ReasonTagNotFound:
-		d.Message = fmt.Sprintf("tag %q not found", a.metadata["tag"])
-	case a.lost() && strings.Contains(a.message, "authentication handshake failed"):
-		d.Message = fmt.Sprintf("no secure connection to the server at %s: %s", c.url, a.message)
-	case a.lost() && !reached:
-		d.Message = fmt.Sprintf("no server at %s: start one with `dstack-artifacts serve`", c.url)
-	case a.lost():
-		d.Message = fmt.Sprintf("the connection to the server at %s was lost: %s", c.url, a.message)
-	}
-	return d
 }

@@ -11,13 +11,7 @@ import (
 )
 
 // held finds what is there already of the entries: whole files with the same bytes, and partials of an earlier download.
-func (t *tree) held(entries []*artifactsv1.Entry) ([]*artifactsv1.HeldFile, error) {
-	if len(entries) == 0 {
-		return nil, nil
-	}
-	if err := t.open(entries[0].GetPath(), entries[0].GetType()); err != nil {
-		return nil, err
-	}
+func (t *tree) held(entries []*artifactsv1.Entry) []*artifactsv1.HeldFile {
 	clear(t.whole)
 	var held []*artifactsv1.HeldFile
 	for _, e := range entries {
@@ -29,7 +23,7 @@ func (t *tree) held(entries []*artifactsv1.Entry) ([]*artifactsv1.HeldFile, erro
 			held = append(held, &artifactsv1.HeldFile{Path: e.GetPath(), Length: uint64(length)})
 		}
 	}
-	return held, nil
+	return held
 }
 
 // heldBytes is how many of a file's first bytes are there. What can't be looked at doesn't count; writing will say why.

@@ -64,9 +64,6 @@ func (t *tree) begin(h *artifactsv1.EntryHeader, resumed *incoming) (*incoming, 
 		}
 		resumed.abandon()
 	}
-	if err := t.open(h.GetPath(), h.GetType()); err != nil {
-		return nil, err
-	}
 	dir, name, err := t.place(h.GetPath())
 	if err != nil {
 		return nil, err
@@ -171,7 +168,7 @@ func (f *incoming) write(chunk mem.BufferSlice) error {
 			data = data[n:]
 			if f.waiting == len(buffer) {
 				if err := f.flush(); err != nil {
-					return err
+					return writeFailure(f.display(), err)
 				}
 			}
 		}
@@ -188,12 +185,8 @@ func (f *incoming) flush() error {
 	f.waiting = 0
 	f.crc = crc32.Update(f.crc, castagnoli, data)
 	n, err := f.file.WriteAt(data, f.written)
-	if err != nil {
-		f.written += int64(n)
-		return writeFailure(f.display(), err)
-	}
 	f.written += int64(n)
-	return nil
+	return err
 }
 
 // suspend keeps what came of the file when the connection is lost, and says whether that is worth going on with.
@@ -216,45 +209,39 @@ func (f *incoming) abandon() {
 
 // end checks the file and gives it its mode, time and name; of a small one that is done a little later.
 func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
-	if f.small != nil {
-		if int64(len(f.small)) != f.size || crc32.Checksum(f.small, castagnoli) != f.crc32c {
-			return t.damaged(f)
-		}
+	if f.small != nil && int64(len(f.small)) == f.size && crc32.Checksum(f.small, castagnoli) == f.crc32c {
 		return t.writers.do(func() error {
 			defer f.folder.release()
 			return f.writeSmall()
 		})
 	}
 	defer f.folder.release()
-	if f.whole {
+	switch {
+	case f.small != nil:
+		return t.damaged(f)
+	case f.whole:
 		return f.adjust(f.name)
 	}
 	err := f.flush()
-	if err == nil && (f.written != f.size || f.crc != f.crc32c || end.GetCrc32C() != f.crc32c) {
-		f.file.Close()
-		if err := f.folder.root.Remove(f.partial); err != nil {
-			return writeFailure(f.display(), err)
-		}
-		f.folder.refs.Add(1)
-		return t.damaged(f)
-	}
-	if err == nil {
+	isRight := f.written == f.size && f.crc == f.crc32c && end.GetCrc32C() == f.crc32c
+	if err == nil && isRight {
 		err = f.file.Chmod(f.mode)
-		if err != nil {
-			err = writeFailure(f.display(), err)
-		}
 	}
-	if cerr := f.file.Close(); err == nil && cerr != nil {
-		err = writeFailure(f.display(), cerr)
+	if cerr := f.file.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && !isRight {
+		if err = f.folder.root.Remove(f.partial); err == nil {
+			return t.damaged(f)
+		}
 	}
 	if err != nil {
-		return err
+		return writeFailure(f.display(), err)
 	}
 	return f.complete()
 }
 
 func (t *tree) damaged(f *incoming) error {
-	f.folder.release()
 	t.failed = f.path
 	delete(t.whole, f.path)
 	return errDamaged

@@ -1,7 +1,6 @@
 package artifacts
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -104,8 +103,9 @@ func joinPath(folder, name string) string {
 	return folder + "/" + name
 }
 
-// linkProblem tells what is wrong with the target of a link at path, which must stay inside the tree rooted at root; "" if nothing.
-func linkProblem(path, target, root string) string {
+// linkProblem tells what is wrong with the target of a link at path, which must stay inside the tree that path is relative to; "" if
+// nothing.
+func linkProblem(path, target string) string {
 	switch {
 	case target == "":
 		return "has no target"
@@ -116,9 +116,7 @@ func linkProblem(path, target, root string) string {
 	case strings.HasPrefix(target, "/"):
 		return "has an absolute target, which leads outside"
 	}
-	depth := 0
-	rest := strings.TrimPrefix(strings.TrimPrefix(path, root), "/")
-	depth = strings.Count(rest, "/")
+	depth := strings.Count(path, "/")
 	for segment := range strings.SplitSeq(target, "/") {
 		switch segment {
 		case "", ".":
@@ -133,6 +131,9 @@ func linkProblem(path, target, root string) string {
 	return ""
 }
 
+// quote shows a path on one line, whatever is in it.
+func quote(path string) string { return fmt.Sprintf("%q", path) }
+
 // expandHome replaces a leading `~` by the user's home.
 func expandHome(path string) (string, error) {
 	if path != "~" && !strings.HasPrefix(path, "~/") {
@@ -140,18 +141,36 @@ func expandHome(path string) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("~ has no meaning here: %w", err)
+		return "", failf("%s: ~ has no meaning here: %w", quote(path), err)
 	}
 	return home + path[1:], nil
 }
 
-var errOutsideWorkingDirectory = errors.New("lies outside the working directory: give an artifact path")
+// uploadPath is where an upload of localPath goes; the root is "". given is what the caller said, nil if nothing: then it comes from the
+// local path, without looking at the disk.
+func uploadPath(localPath string, given *string, isFile bool) (string, error) {
+	path, shown := "", localPath
+	if given != nil {
+		path, shown = trimPath(*given), *given
+	} else {
+		var err error
+		if path, err = defaultArtifactPath(localPath); err != nil {
+			return "", err
+		}
+	}
+	if path == "" && !isFile {
+		return "", nil
+	}
+	if problem := pathProblem(path); problem != "" {
+		return "", invalidPath(shown, problem)
+	}
+	return path, nil
+}
 
-// defaultArtifactPath derives where an upload goes from what is uploaded, without looking at the disk.
 func defaultArtifactPath(localPath string) (string, error) {
 	clean := filepath.ToSlash(filepath.Clean(localPath))
 	if clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", errOutsideWorkingDirectory
+		return "", failf("%s lies outside the working directory: say by WithArtifactPath where it goes in the run", quote(localPath))
 	}
 	if volume := filepath.VolumeName(localPath); volume != "" {
 		clean = clean[len(volume):]

@@ -11,20 +11,18 @@ import (
 const persistedPage = 1000
 
 func (u *upload) getUpload(ctx context.Context, token string) (*artifactsv1.GetUploadResponse, error) {
-	request := &artifactsv1.GetUploadRequest{Project: u.client.project, UploadId: u.id, PageSize: persistedPage, PageToken: token}
-	return callWith(ctx, u.retry, func(ctx context.Context, r *artifactsv1.GetUploadRequest) (*artifactsv1.GetUploadResponse, error) {
-		return u.client.service.GetUpload(ctx, r)
-	}, request)
+	return call(ctx, u.client, u.client.service.GetUpload, &artifactsv1.GetUploadRequest{
+		Project: u.client.project, UploadId: u.id, PageSize: persistedPage, PageToken: token,
+	})
 }
 
-// persistedTotal counts the bytes that the server has, -1 if it doesn't know of the upload; or gives the answer of an upload that is
-// committed.
+// persistedTotal counts the bytes that the server has, or gives the answer of an upload that is committed.
 func (u *upload) persistedTotal(ctx context.Context) (int64, *artifactsv1.UploadResponse, error) {
 	var total int64
 	for token := ""; ; {
 		page, err := u.getUpload(ctx, token)
 		if errors.Is(err, ReasonUploadNotFound) {
-			return -1, nil, nil
+			return 0, nil, nil // It was cut off before the server had begun it.
 		}
 		if err != nil {
 			return 0, nil, err

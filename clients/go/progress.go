@@ -9,10 +9,11 @@ const reportEvery = 100 * time.Millisecond
 type Progress struct {
 	// Path is the artifact path of the newest file.
 	Path string
-	// Files that are through, links included.
-	Files int64
-	// Bytes that are through. After a lost connection an upload counts from the start again, much faster.
-	Bytes int64
+	// Files that are through, links included, and their number in all; -1 if that isn't known.
+	Files, TotalFiles int64
+	// Bytes that are through, those that were there already included, and their number in all; -1 if that isn't known. After a lost
+	// connection an upload counts from the start again, much faster.
+	Bytes, TotalBytes int64
 }
 
 // meter counts what goes through a transfer and reports it now and then.
@@ -33,6 +34,7 @@ func (m *meter) add(bytes int) {
 	}
 }
 
+// done reports the end.
 func (m *meter) done() {
 	if m.report != nil {
 		m.report(m.Progress)

@@ -2,9 +2,7 @@ package artifacts
 
 import (
 	"context"
-	"errors"
 	"io"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,22 +13,16 @@ import (
 
 // receiver reads the messages of one download stream.
 type receiver struct {
-	client *Client
-	ctx    context.Context
-	cancel context.CancelCauseFunc
 	stream grpc.ClientStream
-	// Ends the stream when nothing comes for too long.
-	stall *time.Timer
-	in    downloadIn
+	cancel context.CancelFunc
+	in     downloadIn
 }
 
 func (c *Client) receive(ctx context.Context, request *artifactsv1.DownloadRequest) (*receiver, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stream, err := c.conn.NewStream(ctx, &artifactsv1.ArtifactsService_ServiceDesc.Streams[downloadStream],
-		artifactsv1.ArtifactsService_Download_FullMethodName, streamOptions()...)
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := c.conn.NewStream(ctx, downloadStream, artifactsv1.ArtifactsService_Download_FullMethodName, streamOptions()...)
 	if err == nil {
-		err = stream.SendMsg(request)
-		if err == io.EOF {
+		if err = stream.SendMsg(request); err == io.EOF {
 			err = stream.RecvMsg(&downloadIn{})
 		}
 	}
@@ -38,41 +30,28 @@ func (c *Client) receive(ctx context.Context, request *artifactsv1.DownloadReque
 		err = stream.CloseSend()
 	}
 	if err != nil {
-		cancel(nil)
+		cancel()
 		return nil, err
 	}
-	stall := time.AfterFunc(c.timeout, func() { cancel(errStalled) })
-	stall.Stop()
-	return &receiver{client: c, ctx: ctx, cancel: cancel, stream: stream, stall: stall}, nil
+	return &receiver{stream: stream, cancel: cancel}, nil
 }
 
 // next gives the next message, which is good until the one after. An answer that was cut off is a lost connection.
 func (r *receiver) next() (*downloadIn, error) {
-	r.stall.Reset(r.client.timeout)
 	err := r.stream.RecvMsg(&r.in)
-	r.stall.Stop()
-	if err == nil {
-		return &r.in, nil
-	}
-	if errors.Is(context.Cause(r.ctx), errStalled) {
-		return nil, failf("the download stood still for %v: the server at %s sends nothing", r.client.timeout, r.client.url)
-	}
 	if err == io.EOF {
 		err = status.Error(codes.Unavailable, "the download was cut off")
 	}
-	return nil, err
+	return &r.in, err
 }
 
 // end reads the status that follows the last message.
 func (r *receiver) end() error {
-	if err := r.stream.RecvMsg(&r.in); err != io.EOF && err != nil {
+	if err := r.stream.RecvMsg(&r.in); err != io.EOF {
 		return err
 	}
 	return nil
 }
 
 // close ends the stream, wherever it is.
-func (r *receiver) close() {
-	r.stall.Stop()
-	r.cancel(nil)
-}
+func (r *receiver) close() { r.cancel() }

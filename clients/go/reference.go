@@ -48,7 +48,7 @@ func (r Ref) check() error {
 	kind := "run"
 	switch r.kind {
 	case noRef:
-		return failf("a run or a tag must be given: artifacts.Run(name) or artifacts.Tag(name)")
+		return failf("neither run nor tag was given: name one of them by artifacts.Run or artifacts.Tag")
 	case tagRef:
 		if r.commit > 0 {
 			return failf("tag %q has one commit: At is for runs", r.name)
@@ -85,7 +85,7 @@ func (p *pinned) see(run string, commit uint64) error {
 		return nil
 	}
 	if p.run != run || p.commit != commit {
-		return failf("%s was made anew while it was read", p.ref)
+		return failf("what %s names changed while it was read: start again", p.ref)
 	}
 	return nil
 }

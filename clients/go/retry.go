@@ -2,14 +2,20 @@ package artifacts
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 const (
-	// Tries follow each other after 100 ms, 200 ms and so on, at most 2 s, each made shorter at random so that many clients spread.
+	// Tries follow each other after up to 100 ms, 200 ms and so on, at most 2 s, drawn at random so that many clients spread.
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 2 * time.Second
+	// How long a connection that failed before gets for being made again before a call is tried.
+	wakeTimeout = time.Second
 )
 
 // retrier decides how long a call is tried again: until the timeout passes without progress.
@@ -21,7 +27,8 @@ type retrier struct {
 	deadline time.Time
 }
 
-func (c *Client) newRetrier() *retrier { return &retrier{client: c} }
+// newRetrier begins a call of a client; a server that answered the client before is waited for.
+func (c *Client) newRetrier() *retrier { return &retrier{client: c, reached: c.reached.Load()} }
 
 // progressed starts the time anew.
 func (r *retrier) progressed() {
@@ -33,48 +40,64 @@ func (r *retrier) progressed() {
 // wait returns nil when the call that failed with err should be tried again, after waiting for as long as it should; else the error to
 // report.
 func (r *retrier) wait(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return &DstackError{Message: cause.Error(), Err: cause}
+	if ctx.Err() != nil {
+		return cancelled(ctx)
+	}
+	if _, ok := errors.AsType[*DstackError](err); ok {
+		return err
 	}
 	a := answerOf(err)
 	if a.reason != "" {
 		r.reached = true
 	}
-	now := time.Now()
 	if r.deadline.IsZero() {
-		r.deadline = now.Add(r.client.timeout)
+		r.deadline = time.Now().Add(r.client.timeout)
 	}
-	delay := min(firstBackoff<<min(r.failures, 10), maxBackoff)
-	delay = max(time.Duration(rand.Int64N(int64(delay)+1)), a.retryAfter)
-	if !r.reached || !a.retryable() || now.Add(delay).After(r.deadline) {
+	left := time.Until(r.deadline)
+	if !r.reached || !a.retryable() || left <= 0 {
 		return r.client.failure(err, r.reached)
 	}
+	longest := min(firstBackoff<<min(r.failures, 10), maxBackoff)
 	r.failures++
-	timer := time.NewTimer(delay)
+	timer := time.NewTimer(min(left, max(a.retryAfter, rand.N(longest))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		r.client.wake(ctx)
 		return nil
 	case <-ctx.Done():
-		cause := context.Cause(ctx)
-		return &DstackError{Message: cause.Error(), Err: cause}
+		return cancelled(ctx)
 	}
 }
 
+// wake has a connection that failed before be made again now. Without it, a call would fail by what was true a while ago.
+func (c *Client) wake(ctx context.Context) {
+	if c.conn.GetState() != connectivity.TransientFailure {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
+	defer cancel()
+	c.conn.ResetConnectBackoff()
+	c.conn.WaitForStateChange(ctx, connectivity.TransientFailure)
+}
+
+// method is a unary call of the generated stub.
+type method[Request, Response any] func(context.Context, Request, ...grpc.CallOption) (Response, error)
+
 // call makes one unary call, again where that can help. All unary calls are safe to make again: what changes something carries an id.
-func call[Request, Response any](
-	ctx context.Context, c *Client, method func(context.Context, Request) (Response, error), request Request,
-) (Response, error) {
-	return callWith(ctx, c.newRetrier(), method, request)
+func call[Request, Response any](ctx context.Context, c *Client, m method[Request, Response], request Request) (Response, error) {
+	return callWith(ctx, c.newRetrier(), m, request)
 }
 
 func callWith[Request, Response any](
-	ctx context.Context, r *retrier, method func(context.Context, Request) (Response, error), request Request,
+	ctx context.Context, r *retrier, m method[Request, Response], request Request,
 ) (Response, error) {
+	r.client.wake(ctx)
 	for {
-		response, err := method(ctx, request)
+		response, err := m(ctx, request)
 		if err == nil {
 			r.reached = true
+			r.client.reached.Store(true)
 			return response, nil
 		}
 		if err = r.wait(ctx, err); err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -23,7 +22,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var (
 	errAnswered = errors.New("the server answered before the upload was sent")
-	errStalled  = errors.New("no progress")
 	errChanged  = errors.New("the file changed while it was read")
 )
 
@@ -32,35 +30,45 @@ type sender struct {
 	upload    *upload
 	stream    grpc.ClientStream
 	persisted *persistedFiles
-	// Ends the try when the server takes nothing for too long.
-	stall        *time.Timer
+	// What the server answered before everything was sent: an upload that was committed gets its first answer again.
+	answer       *artifactsv1.UploadResponse
 	files, bytes uint64
 	meter        meter
 }
 
-func newSender(
-	ctx context.Context, cancel context.CancelCauseFunc, u *upload, stream grpc.ClientStream, persisted *persistedFiles,
-) *sender {
+func newSender(ctx context.Context, u *upload, stream grpc.ClientStream, persisted *persistedFiles) *sender {
 	if persisted != nil {
 		persisted.ctx = ctx
 	}
-	stall := time.AfterFunc(u.client.timeout, func() { cancel(errStalled) })
-	return &sender{upload: u, stream: stream, persisted: persisted, stall: stall}
+	return &sender{
+		upload: u, stream: stream, persisted: persisted, meter: meter{Progress: Progress{TotalFiles: -1, TotalBytes: -1}},
+	}
 }
 
 // send gives a message to the connection; it waits while the server takes no more.
 func (s *sender) send(message any) error {
-	s.stall.Reset(s.upload.client.timeout)
 	err := s.stream.SendMsg(message)
-	s.stall.Stop()
 	if err != io.EOF {
 		return err
 	}
 	// The stream is over; its status says why.
-	if err := s.stream.RecvMsg(&artifactsv1.UploadResponse{}); err != nil {
+	if s.answer, err = s.receive(); err != nil {
 		return err
 	}
 	return errAnswered
+}
+
+// receive waits for the server's answer.
+func (s *sender) receive() (*artifactsv1.UploadResponse, error) {
+	response := &artifactsv1.UploadResponse{}
+	if err := s.stream.RecvMsg(response); err != nil {
+		return nil, err
+	}
+	// Only the end of the stream says that the call went well.
+	if err := s.stream.RecvMsg(&artifactsv1.UploadResponse{}); err != io.EOF {
+		return nil, err
+	}
+	return response, nil
 }
 
 func (s *sender) header(h *artifactsv1.EntryHeader) error {

@@ -3,6 +3,8 @@ package artifacts
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +21,8 @@ type tree struct {
 	asked, local string
 	// single is the name of the one file that is downloaded; empty for a folder's contents.
 	single string
+	// Whether nothing was there at first.
+	isEmpty bool
 	// The folders from the top to the one that entries arrive for.
 	stack []*folder
 	// Modes that folders get at the end.
@@ -49,37 +53,43 @@ func (f *folder) release() {
 	}
 }
 
-func newTree(asked, local string) *tree {
-	return &tree{asked: asked, local: local, whole: map[string]bool{}}
-}
-
-// open prepares the place for the first entry, which tells whether one file was asked for.
-func (t *tree) open(path string, kind artifactsv1.EntryType) error {
-	if len(t.stack) > 0 {
-		return nil
-	}
-	dir := t.local
-	if path == t.asked && path != "" && kind != artifactsv1.EntryType_ENTRY_TYPE_FOLDER {
-		dir, t.single = filepath.Split(t.local)
-		info, err := os.Stat(t.local)
-		if endsInSeparator(t.local) || (err == nil && info.IsDir()) || t.single == "." || t.single == ".." {
-			dir, t.single = t.local, path[strings.LastIndexByte(path, '/')+1:]
+// openTree opens the place of a download: what is asked for is one file, which goes into local if that is a folder or ends in a
+// slash, else becomes it; or everything that is in a folder.
+func openTree(asked, local string, isFile bool) (*tree, error) {
+	t := &tree{asked: asked, local: local, whole: map[string]bool{}}
+	dir := local
+	if isFile {
+		dir, t.single = filepath.Split(local)
+		info, err := os.Stat(local)
+		if t.single == "" || t.single == "." || t.single == ".." || (err == nil && info.IsDir()) {
+			dir, t.single = local, asked[strings.LastIndexByte(asked, '/')+1:]
 		}
 		if dir == "" {
 			dir = "."
 		}
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return writeFailure(dir, err)
+		return nil, writeFailure(dir, err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return writeFailure(dir, err)
+		return nil, writeFailure(dir, err)
 	}
+	t.isEmpty = isEmpty(root)
 	t.stack = append(t.stack, &folder{root: root})
 	t.stack[0].refs.Store(1)
 	t.writers = newWriters()
-	return nil
+	return t, nil
+}
+
+func isEmpty(root *os.Root) bool {
+	f, err := root.Open(".")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return err == io.EOF
 }
 
 // rel is where an entry goes, from the tree's top.
@@ -174,9 +184,6 @@ func (t *tree) place(path string) (*folder, string, error) {
 }
 
 func (t *tree) folder(h *artifactsv1.EntryHeader) error {
-	if err := t.open(h.GetPath(), h.GetType()); err != nil {
-		return err
-	}
 	rel := t.rel(h.GetPath())
 	if rel == "" || t.single != "" {
 		return nil // The mode of the folder that the user named stays as it is.
@@ -189,18 +196,14 @@ func (t *tree) folder(h *artifactsv1.EntryHeader) error {
 }
 
 func (t *tree) link(h *artifactsv1.EntryHeader) error {
-	if err := t.open(h.GetPath(), h.GetType()); err != nil {
-		return err
-	}
-	// Links to elsewhere in the run are kept even if that part of it isn't downloaded: nothing is ever written through them.
-	if problem := linkProblem(h.GetPath(), h.GetLinkTarget(), ""); problem != "" {
-		return failf("the link %s %s", quote(h.GetPath()), problem)
+	if problem := linkProblem(t.rel(h.GetPath()), h.GetLinkTarget()); problem != "" {
+		return failf("the link %s -> %s %s: download a folder that holds both", quote(h.GetPath()), quote(h.GetLinkTarget()), problem)
 	}
 	f, name, err := t.place(h.GetPath())
 	if err != nil {
 		return err
 	}
-	partial := partialName(h.GetPath(), 0, 0)
+	partial := partialName(h.GetPath(), 0, crc32.Checksum([]byte(h.GetLinkTarget()), castagnoli))
 	if err := f.root.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return writeFailure(t.display(t.rel(h.GetPath())), err)
 	}
@@ -226,9 +229,6 @@ func (t *tree) rename(f *folder, partial, name, path string) error {
 
 // finish waits for the writers and sets the modes of folders, the deepest first.
 func (t *tree) finish() error {
-	if err := t.open("", artifactsv1.EntryType_ENTRY_TYPE_FOLDER); err != nil {
-		return err
-	}
 	if err := t.writers.wait(); err != nil {
 		return err
 	}
@@ -241,9 +241,7 @@ func (t *tree) finish() error {
 }
 
 func (t *tree) close() {
-	if t.writers != nil {
-		_ = t.writers.wait()
-	}
+	_ = t.writers.wait()
 	for _, f := range t.stack {
 		f.release()
 	}

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// Chunks of a reader that can't seek which are kept, in case they must be sent again: more than the windows and a server's four data
-	// objects of 16 MiB hold.
-	keptChunks = 64
+	// Chunks of a reader that can't seek which are kept, in case they must be sent again: more than the connection's window and a
+	// server's four data objects of 16 MiB hold.
+	keptChunks = 80
 	// Chunks that are read before they are sent.
 	chunksAhead = 2
 )

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -147,7 +148,7 @@ func (w *walker) link(path, local string, info fs.FileInfo) error {
 	target = filepath.ToSlash(target)
 	problem := pathProblem(path)
 	if problem == "" {
-		problem = linkProblem(path, target, w.root)
+		problem = linkProblem(strings.TrimPrefix(strings.TrimPrefix(path, w.root), "/"), target)
 	}
 	if problem != "" {
 		return failf("the link %s -> %s can't be uploaded: it %s", quote(local), quote(target), problem)
@@ -202,11 +203,6 @@ func linkFailure(local string, err error) *DstackError {
 		return &DstackError{Message: quote(local) + " is a loop of links", Err: err}
 	}
 	return localFailure(local, err)
-}
-
-// quote shows a path on one line, whatever is in it.
-func quote(path string) string {
-	return fmt.Sprintf("%q", path)
 }
 
 // kindName is what a special file is called in a warning.
