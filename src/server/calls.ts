@@ -22,6 +22,8 @@ export interface Call {
   readonly metrics: Metrics;
   /** Set once the request was let in. */
   principal: Principal | undefined;
+  /** Whether it is known how it ended. */
+  readonly settled: boolean;
   /** Makes what a client is told of an error, logs what it isn't, and keeps it as the call's outcome. */
   fail(error: unknown): ConnectError;
   /** All went well, unless it failed before. */
@@ -84,6 +86,9 @@ export function createCalls(logger: Logger, metrics: Metrics): Calls {
         span,
         metrics,
         principal: undefined,
+        get settled() {
+          return outcome !== undefined;
+        },
         fail(error) {
           const told = toConnectError(error, (fault) => {
             call.log.error({ err: fault }, "the call met a fault");

@@ -3,10 +3,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { untilAborted } from "../lib/abort.ts";
 import { MAX_MESSAGE_BYTES } from "../wire/limits.ts";
 import type { Call } from "./calls.ts";
+import { checkedMessage } from "./request-message.ts";
 import { abortable } from "./rpc/abortable.ts";
 import { callKey } from "./rpc/context.ts";
 
@@ -42,7 +44,8 @@ export function createConnectHandler(routes: (router: ConnectRouter) => void): C
     response.once("close", () => response.emit("drain"));
     const values = createContextValues().set(callKey, call);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
-    await universalResponseToNodeResponse(await handler(universal), response);
+    const answered = await handler({ ...universal, body: bodyFor(handler, universal, call) });
+    await universalResponseToNodeResponse({ ...answered, body: noted(answered.body, call) }, response);
   }
 
   return {
@@ -57,6 +60,31 @@ export function createConnectHandler(routes: (router: ConnectRouter) => void): C
       });
     },
   };
+}
+
+function bodyFor(
+  { method, supportedContentType }: UniversalHandler,
+  request: UniversalServerRequest,
+  call: Call,
+): AsyncIterable<Uint8Array> {
+  const body = request.body as AsyncIterable<Uint8Array>;
+  const contentType = request.header.get("content-type") ?? "";
+  const one = method.methodKind === "unary" || method.methodKind === "server_streaming";
+  return one && supportedContentType(contentType) ? failing(checkedMessage(body, contentType, method.input), call) : body;
+}
+
+async function* failing<T>(items: AsyncIterable<T>, call: Call): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* items;
+  } catch (error) {
+    throw call.fail(error);
+  }
+}
+
+/** Notes what connect refused by itself: a compression, a content type, a method or a timeout that isn't one. */
+async function* noted(body: AsyncIterable<Uint8Array> | undefined, call: Call): AsyncGenerator<Uint8Array, void, undefined> {
+  if (body !== undefined) yield* body;
+  if (!call.settled) call.fail(new ConnectError("the request is not one of its protocol", Code.InvalidArgument));
 }
 
 /** The path without a query. */

@@ -30,7 +30,7 @@ export interface HotCall {
   readonly method: "Upload" | "Download";
   readonly headers: IncomingHttpHeaders;
   readonly stream: ServerHttp2Stream;
-  /** Aborted when the client cancels or goes away, at the call's deadline, and when the call is over. */
+  /** Aborted when the client cancels or goes away, at the call's deadline, when it is stopped, and when the call is over. */
   readonly signal: AbortSignal;
   /** Sent before the first message; may be added to until then. */
   readonly responseHeaders: Record<string, string>;
@@ -40,8 +40,10 @@ export interface HotPathHandlers {
   /** May refuse by throwing before it reads any message: the body isn't touched until then. */
   readonly upload: (messages: AsyncIterable<readonly UploadMessage[]>, call: HotCall) => Promise<UploadResponse>;
   readonly download: (request: DownloadRequest, call: HotCall) => AsyncIterable<readonly DownloadMessage[]>;
-  /** May refuse a download by throwing before its request is read; absent: nothing is refused. */
+  /** May refuse a call by throwing before anything of its body is read; absent: nothing is refused. */
   readonly authorize?: (call: HotCall) => void | Promise<void>;
+  /** Of the call that begins: ends it early with its reason, whatever it waits for; absent: nothing does but the client and the deadline. */
+  readonly stop?: () => AbortSignal;
   /** Makes the error that the client gets of what a handler threw. */
   readonly toError: (error: unknown) => ConnectError;
 }
@@ -51,10 +53,11 @@ export interface HotPathLimits {
   readonly maxMessageBytes?: number;
 }
 
-const PATHS: Readonly<Record<string, HotCall["method"]>> = {
-  [`/${ArtifactsService.typeName}/${ArtifactsService.method.upload.name}`]: "Upload",
-  [`/${ArtifactsService.typeName}/${ArtifactsService.method.download.name}`]: "Download",
-};
+// A Map, not an object: the path is the client's word, and objects know `constructor`.
+const PATHS: ReadonlyMap<string, HotCall["method"]> = new Map([
+  [`/${ArtifactsService.typeName}/${ArtifactsService.method.upload.name}`, "Upload"],
+  [`/${ArtifactsService.typeName}/${ArtifactsService.method.download.name}`, "Download"],
+]);
 const CONTENT_TYPES: ReadonlySet<string> = new Set(["application/grpc", "application/grpc+proto"]);
 
 /** Gives a function that takes a stream over, or says `false` and leaves it as it is. */
@@ -87,11 +90,11 @@ export function createHotPath(
   }
 
   return (stream, headers) => {
-    const method = PATHS[headers[":path"] ?? ""];
+    const method = PATHS.get(headers[":path"] ?? "");
     const contentType = headers["content-type"] ?? "";
     const encoding = headers["grpc-encoding"] ?? "identity";
     if (method === undefined || headers[":method"] !== "POST" || !CONTENT_TYPES.has(contentType) || encoding !== "identity") return false;
-    void serve(stream, headers, method, method === "Upload" ? upload : download, handlers.toError);
+    void serve(stream, headers, method, method === "Upload" ? upload : download, handlers);
     return true;
   };
 }
@@ -102,7 +105,7 @@ async function serve(
   headers: IncomingHttpHeaders,
   method: HotCall["method"],
   run: (call: HotCall, reply: Reply) => Promise<void>,
-  toError: HotPathHandlers["toError"],
+  { toError, stop }: HotPathHandlers,
 ): Promise<void> {
   const controller = new AbortController();
   const { signal } = controller;
@@ -111,6 +114,8 @@ async function serve(
   // The stream's own error says no more than its close does; without a listener it would end the process.
   stream.on("error", () => {});
   stream.once("close", () => controller.abort(clientGone()));
+  const stopped = stop?.();
+  stopped?.addEventListener("abort", () => controller.abort(stopped.reason), { once: true });
   let timer: NodeJS.Timeout | undefined;
   let error: ConnectError | undefined;
   try {
@@ -120,7 +125,7 @@ async function serve(
     // A handler that doesn't look at the signal must not keep the client waiting.
     await Promise.race([run(call, reply), aborted(signal)]);
   } catch (thrown) {
-    error = signal.aborted && signal.reason instanceof ConnectError ? signal.reason : toError(thrown);
+    error = toError(signal.aborted ? signal.reason : thrown);
   }
   clearTimeout(timer);
   reply.end(error);

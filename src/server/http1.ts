@@ -18,7 +18,7 @@ export function createHttp1(limits: Limits, onRequest: (request: IncomingMessage
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: limits.handshakeTimeoutMs,
-    connectionsCheckingInterval: limits.handshakeTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(limits.handshakeTimeoutMs / 2),
     // A stream may take as long as it takes, while it moves.
     requestTimeout: 0,
     keepAliveTimeout: limits.idleTimeoutMs,
@@ -26,6 +26,8 @@ export function createHttp1(limits: Limits, onRequest: (request: IncomingMessage
   });
   server.maxHeadersCount = MAX_HEADERS;
   server.timeout = limits.idleTimeoutMs;
+  // It never listens itself, and only then would it look for slow headers and know its idle connections.
+  server.emit("listening");
   const sockets = new Set<Socket>();
   let draining = false;
   server.on("request", (request, response) => {

@@ -45,7 +45,9 @@ export function createRequests(options: RequestsOptions, tokens: readonly Token[
   function refusal(path: string, headers: IncomingHttpHeaders, call: Call): ConnectError | undefined {
     try {
       call.principal = authorize(tokens, path, headers);
-      if (options.stopping.aborted && !operations.paths.has(path)) throw stopping("a new call");
+      // How the server does can be asked at any time.
+      if (operations.paths.has(path)) return undefined;
+      if (options.stopping.aborted) throw stopping("a new call");
       if (calls.running > limits.maxCalls)
         throw new ArtifactsFailure("SERVER_BUSY", `${limits.maxCalls} calls run already: try again later`);
       return undefined;
@@ -91,6 +93,8 @@ export function createRequests(options: RequestsOptions, tokens: readonly Token[
       stream.once("close", () => call.end());
       const refused = refusal(path, headers, call);
       if (refused !== undefined) {
+        // It counts no longer, however slowly the client takes its answer: who is not let in must not keep others out.
+        call.end();
         refuseStream(stream, headers, call.requestId, refused);
         return;
       }
@@ -103,8 +107,12 @@ export function createRequests(options: RequestsOptions, tokens: readonly Token[
       const { path, call } = begin(request.url, request.headers, request.socket.remoteAddress);
       response.once("close", () => call.end());
       const refused = refusal(path, request.headers, call);
-      if (refused !== undefined) refuseHttp1(request, response, call.requestId, refused);
-      else runAs(call, () => answer(path, request, response, call));
+      if (refused !== undefined) {
+        call.end();
+        refuseHttp1(request, response, call.requestId, refused);
+        return;
+      }
+      runAs(call, () => answer(path, request, response, call));
     },
   };
 }

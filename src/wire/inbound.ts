@@ -5,12 +5,15 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { wholeCodec } from "./codec.ts";
 import { createMessageReader, type MessageReader } from "./reader.ts";
+import { reasonDetail } from "./status.ts";
 
 /**
  * Bytes that are taken in while the caller works on a batch. More than one chunk, so that the caller never waits for the peer, and little
  * enough for many streams at once; what the peer has sent beyond it waits in the stream's window.
  */
 const READ_AHEAD_BYTES = 1024 * 1024;
+/** What a message in a batch costs beside its bytes: a peer that sends a million empty ones must not make a million objects wait. */
+const MESSAGE_COST_BYTES = 128;
 
 /**
  * Reads `stream` from the first `next()` on, not before: until then the peer can send no more than its window.
@@ -42,13 +45,14 @@ export async function* readBatches<M>(
   }
   function onData(packet: Uint8Array): void {
     if (ended) return;
+    const before = batch.length;
     try {
       reader.push(packet, batch);
     } catch (failure) {
       end(failure);
       return;
     }
-    bytes += packet.length;
+    bytes += packet.length + (batch.length - before) * MESSAGE_COST_BYTES;
     if (wake !== undefined) {
       awake();
     } else if (bytes >= READ_AHEAD_BYTES && !paused) {
@@ -70,6 +74,8 @@ export async function* readBatches<M>(
     end(lost());
   }
 
+  // A body without a byte, which came with its headers, ends by itself before anybody listens.
+  if (stream.readableEnded) onEnd();
   if (stream.destroyed) end(lost());
   else stream.on("data", onData).on("end", onEnd).on("close", onClose);
   try {
@@ -109,10 +115,14 @@ export async function readWhole<D extends DescMessage>(
   let found: MessageShape<D> | undefined;
   for await (const batch of readBatches(stream, createMessageReader(wholeCodec(schema), { maxChunkBytes: 0, maxMessageBytes }), lost)) {
     for (const message of batch) {
-      if (found !== undefined) throw new ConnectError("one message was expected, and a second one came", Code.Unimplemented);
+      if (found !== undefined) throw wrongCount("one message was expected, and a second one came");
       found = message.value;
     }
   }
-  if (found === undefined) throw new ConnectError("one message was expected, and none came", Code.Unimplemented);
+  if (found === undefined) throw wrongCount("one message was expected, and none came");
   return found;
+}
+
+function wrongCount(message: string): ConnectError {
+  return new ConnectError(message, Code.InvalidArgument, undefined, [reasonDetail("MESSAGE_INVALID")]);
 }

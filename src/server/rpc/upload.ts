@@ -27,58 +27,96 @@ export function receiveUpload(served: Served, batches: AsyncIterable<readonly Up
 }
 
 async function receive(served: Served, batches: AsyncIterable<readonly UploadMessage[]>, call: Call): Promise<UploadResponse> {
+  const receiver = createReceiver(served, call);
+  try {
+    try {
+      for await (const batch of abortable(batches, call.signal)) {
+        const answer = await receiver.take(batch);
+        if (answer !== undefined) return answer;
+      }
+    } catch (error) {
+      // A client that is gone meant what it said before it went.
+      if (!receiver.complete || !call.signal.aborted) throw error;
+    }
+    return await receiver.finish();
+  } finally {
+    await receiver.close();
+  }
+}
+
+/** One upload's messages on their way to its session, each where it may come. */
+interface Receiver {
+  /** Whether the last message came. */
+  readonly complete: boolean;
+  /** Takes messages; gives the answer at once if the upload was committed before. */
+  take(batch: readonly UploadMessage[]): Promise<UploadResponse | undefined>;
+  /** Commits, once no more messages come: one that comes after `finish` must not be a matter of luck. */
+  finish(): Promise<UploadResponse>;
+  close(): Promise<void>;
+}
+
+function createReceiver(served: Served, call: Call): Receiver {
   let session: UploadSession | undefined;
   /** Whether a file was begun and not ended. */
   let inFile = false;
-  try {
-    for await (const batch of abortable(batches, call.signal)) {
-      let bytes = 0;
-      let left = batch.length;
-      for (const message of batch) {
-        left--;
-        if (message.case === "chunk") {
-          const chunk = message.value;
-          if (session === undefined) throw invalid("chunk before start");
-          if (!inFile) throw invalid("chunk without a file");
-          if (chunk.length > MAX_CHUNK_BYTES) throw invalid(`a chunk of ${chunk.length} bytes: at most ${MAX_CHUNK_BYTES} are allowed`);
-          bytes += chunk.length;
-          const wait = session.chunk(chunk);
-          if (wait !== undefined) await wait;
-        } else if (message.case === "start") {
-          if (session !== undefined) throw invalid("a second start");
-          // Without the call's signal: when the client is gone, what arrived is still persisted, and a finish that came is carried out.
-          session = await served.artifacts.startUpload(targetOf(served, message.value, call));
-          // A client that never got the answer: it needn't send all again to have it.
-          if (session.committed !== undefined) return fromCommitted(session.committed);
-        } else if (session === undefined) {
-          throw invalid(`${nameOf(message)} before start`);
-        } else if (message.case === "file") {
-          const header = toHeader(message.value);
-          await session.file(header);
-          inFile = message.value.type === EntryType.FILE;
-        } else if (message.case === "skip") {
-          if (!inFile) throw invalid("skip without a file");
-          if (message.value === 0n) throw invalid("skip of no bytes");
-          await session.skip(toNumber(message.value, "skip"));
-        } else if (message.case === "fileEnd") {
-          if (!inFile) throw invalid("file_end without a file");
-          inFile = false;
-          await session.endFile({ size: toNumber(message.value.size, "the file's size"), crc32c: message.value.crc32c });
-        } else if (message.case === "finish") {
-          if (inFile) throw invalid("finish before file_end");
-          if (left > 0) throw invalid("a message after finish");
-          call.metrics.transferred("in", bytes);
-          return fromCommitted(await session.finish(countsOf(message.value)));
-        } else {
-          throw invalid("a message of no kind, or of one that this server doesn't know");
-        }
+  let counts: { files: number; bytes: number } | undefined;
+
+  async function take(batch: readonly UploadMessage[]): Promise<UploadResponse | undefined> {
+    let bytes = 0;
+    for (const message of batch) {
+      if (counts !== undefined) throw invalid("a message after finish");
+      if (message.case === "chunk") {
+        const chunk = message.value;
+        if (session === undefined) throw invalid("chunk before start");
+        if (!inFile) throw invalid("chunk without a file");
+        if (chunk.length > MAX_CHUNK_BYTES) throw invalid(`a chunk of ${chunk.length} bytes: at most ${MAX_CHUNK_BYTES} are allowed`);
+        bytes += chunk.length;
+        const wait = session.chunk(chunk);
+        if (wait !== undefined) await wait;
+      } else if (message.case === "start") {
+        if (session !== undefined) throw invalid("a second start");
+        // Without the call's signal: when the client is gone, what arrived is still persisted, and a finish that came is carried out.
+        session = await served.artifacts.startUpload(targetOf(served, message.value, call));
+        // A client that never got the answer: it needn't send all again to have it.
+        if (session.committed !== undefined) return fromCommitted(session.committed);
+      } else if (session === undefined) {
+        throw invalid(`${nameOf(message)} before start`);
+      } else if (message.case === "file") {
+        await session.file(toHeader(message.value));
+        inFile = message.value.type === EntryType.FILE;
+      } else if (message.case === "skip") {
+        if (!inFile) throw invalid("skip without a file");
+        if (message.value === 0n) throw invalid("skip of no bytes");
+        await session.skip(toNumber(message.value, "skip"));
+      } else if (message.case === "fileEnd") {
+        if (!inFile) throw invalid("file_end without a file");
+        inFile = false;
+        await session.endFile({ size: toNumber(message.value.size, "the file's size"), crc32c: message.value.crc32c });
+      } else if (message.case === "finish") {
+        if (inFile) throw invalid("finish before file_end");
+        counts = countsOf(message.value);
+      } else {
+        throw invalid("a message of no kind, or of one that this server doesn't know");
       }
-      if (bytes > 0) call.metrics.transferred("in", bytes);
     }
-    throw invalid(session === undefined ? "the stream ended without start" : "the stream ended without finish: nothing was committed");
-  } finally {
-    await session?.close();
+    if (bytes > 0) call.metrics.transferred("in", bytes);
+    return undefined;
   }
+
+  return {
+    get complete() {
+      return counts !== undefined;
+    },
+    take,
+    async finish() {
+      if (session === undefined) throw invalid("the stream ended without start");
+      if (counts === undefined) throw invalid("the stream ended without finish: nothing was committed");
+      return fromCommitted(await session.finish(counts));
+    },
+    async close() {
+      await session?.close();
+    },
+  };
 }
 
 function targetOf(served: Served, start: UploadStart, call: Call): UploadTarget {
