@@ -14,7 +14,7 @@ step scripts/check.sh
 step wait "$servers"
 step scripts/test-python.sh
 step scripts/test-go.sh
-step mocha
-step mocha --config test/faults/.mocharc.json
+step npm run --silent test:ts
+step npm run --silent test:faults
 step node scripts/quickstart.ts
 echo "everything passed" >&2
