@@ -6,18 +6,24 @@ import { UploadState } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { createArtifactsClient } from "../../src/grpc-js.ts";
 import { failureOf } from "../../src/wire/status.ts";
-import { clientOf, collect, RUN, reasonOf, say, startTestServer, type TestServer, TOKEN, TRANSPORTS, uploadMessages } from "./support.ts";
+import {
+  all,
+  clientOf,
+  collect,
+  RUN,
+  reasonOf,
+  say,
+  startTestServer,
+  type TestServer,
+  TOKEN,
+  TRANSPORTS,
+  uploadMessages,
+} from "./support.ts";
 
 const BIG = Buffer.alloc(3 * 1024 * 1024 + 17, "0123456789abcdef");
 const FILES = { "a.txt": "hello", "dir/b.bin": BIG, "dir/empty": "" };
 const AS_TEXT = { "a.txt": "hello", "dir/b.bin": BIG.toString(), "dir/empty": "" };
 const BYTES = BigInt(5 + BIG.length);
-
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const found: T[] = [];
-  for await (const item of items) found.push(item);
-  return found;
-}
 
 describe("the server speaks", () => {
   let server: TestServer;

@@ -20,7 +20,7 @@ import { createLogger } from "../../src/server/logger.ts";
 import type { ServerOptions } from "../../src/server/options.ts";
 import { type RunningServer, startServer } from "../../src/server/server.ts";
 import { parseTokens } from "../../src/server/tokens.ts";
-import { failureOf } from "../../src/wire/status.ts";
+import { type Failure, failureOf } from "../../src/wire/status.ts";
 
 export const TOKEN = "a-token-for-tests";
 export const RUN = "current-run-1";
@@ -35,9 +35,9 @@ export interface TestServer extends RunningServer {
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 }
 
-/** Listens at a port of 127.0.0.1 and knows one token that allows everything, unless it is told otherwise. */
+/** Listens at a port of 127.0.0.1 and knows one token that allows everything, on a store in memory, unless it is told otherwise. */
 export async function startTestServer(options: Partial<ServerOptions> = {}): Promise<TestServer> {
-  const { artifacts, storeKind } = await openArtifacts("memory:");
+  const artifacts = options.artifacts ?? (await openArtifacts("memory:")).artifacts;
   const log: LogLine[] = [];
   const sink = new Writable({
     write(line, _, done) {
@@ -47,7 +47,7 @@ export async function startTestServer(options: Partial<ServerOptions> = {}): Pro
   });
   const server = await startServer({
     artifacts,
-    storeKind,
+    storeKind: "memory",
     version: "0.0.0-test",
     project: "main",
     run: RUN,
@@ -154,6 +154,43 @@ export async function reasonOf(act: () => Promise<unknown>): Promise<string> {
     return failureOf(connectError).reason ?? `no reason: ${connectError.message}`;
   }
   return "nothing failed";
+}
+
+/** What a call that must fail says for programs. */
+export async function failureFrom(act: () => Promise<unknown>): Promise<Failure> {
+  try {
+    await act();
+  } catch (error) {
+    return failureOf(ConnectError.from(error));
+  }
+  throw new Error("nothing failed");
+}
+
+/** All that a stream brings. */
+export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+/** A reference to a run, at its newest commit or the one that is named. */
+export const toRun = (name: string, commit = 0n) => ({ target: { case: "run" as const, value: { name, commit } } });
+export const toTag = (name: string) => ({ target: { case: "tag" as const, value: name } });
+
+/** The messages up to where `stop` says, without it: an upload that ends too early. */
+export async function* cutAt<T extends { message: { case?: string | undefined } }>(
+  messages: AsyncIterable<T>,
+  stop: string,
+): AsyncGenerator<T> {
+  for await (const each of messages) {
+    if (each.message.case === stop) return;
+    yield each;
+  }
+}
+
+/** The messages as a stream. */
+export async function* stream<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items;
 }
 
 /** A bare HTTP/2 connection. */

@@ -1,6 +1,6 @@
 /** The protocol's messages and the domain's types, one into the other. */
 import { create } from "@bufbuild/protobuf";
-import { type Timestamp, TimestampSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, type Timestamp, TimestampSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type Reference as ReferenceMessage,
   type UploadResponse,
@@ -20,6 +20,10 @@ const NS_PER_SECOND = 1_000_000_000n;
 /** Of a Timestamp: from year 1 to the end of year 9999. */
 const MIN_SECONDS = -62_135_596_800n;
 const MAX_SECONDS = 253_402_300_799n;
+/** Of a Duration: 10,000 years. */
+const MAX_DURATION_SECONDS = 315_576_000_000n;
+const MS_PER_SECOND = 1_000;
+const NS_PER_MS = 1_000_000;
 const MAX_MODE = 0o7777;
 
 const TYPES: Readonly<Record<EntryType, EntryTypeMessage>> = {
@@ -50,6 +54,13 @@ export function fromTimestamp({ seconds, nanos }: Timestamp, what: string): bigi
 }
 
 export { timestampFromDate };
+
+/** A period from now on in milliseconds, rounded up: the shortest one is not none. */
+export function fromDuration({ seconds, nanos }: Duration, what: string): number {
+  const valid = seconds >= 0n && seconds <= MAX_DURATION_SECONDS && nanos >= 0 && BigInt(nanos) < NS_PER_SECOND;
+  if (!valid) throw invalid(`${what} is below zero, or one that no Duration can have`);
+  return Number(seconds) * MS_PER_SECOND + Math.ceil(nanos / NS_PER_MS);
+}
 
 export function toReference(message: ReferenceMessage | undefined): Reference {
   const target = message?.target;
