@@ -6,7 +6,7 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import grpc
 
@@ -23,8 +23,6 @@ Response = TypeVar("Response")
 
 # How far a server may send ahead. The default of 64 KiB costs a server in Node twice the CPU.
 _WINDOW_BYTES = 4 * 1024 * 1024
-# A frame's most bytes, the most that the protocol has but one: more would be refused.
-_MAX_FRAME_BYTES = 1024 * 1024
 # A page of a listing can be larger than a chunk.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # A silent connection is asked this often within a timeout whether it is there.
@@ -33,13 +31,18 @@ _MS = 1000
 # A reconnection is not put off for longer than our own waits.
 _FIRST_BACKOFF_MS = 100
 _MAX_BACKOFF_MS = 1000
+# How long one try to connect may take.
+_CONNECT_TIMEOUT_MS = 5000
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["ArtifactsService"].full_name
 # A message that is all one chunk: the field's tag, a varint of its length, the bytes.
+_VARINT_BITS, _VARINT_MORE = 0x7F, 0x80
 _CHUNK_TAG = (pb.UploadRequest.CHUNK_FIELD_NUMBER << 3 | 2).to_bytes(1, "big")
 
-UploadCall = grpc.StreamUnaryMultiCallable["pb.UploadRequest | bytes", pb.UploadResponse]
-DownloadCall = grpc.UnaryStreamMultiCallable[pb.DownloadRequest, "pb.DownloadResponse | bytes"]
+UploadMethod: TypeAlias = "grpc.StreamUnaryMultiCallable[pb.UploadRequest | bytes, pb.UploadResponse]"
+# A message, or the bytes of one that is all a chunk.
+Incoming: TypeAlias = "pb.DownloadResponse | bytes"
+DownloadMethod: TypeAlias = "grpc.UnaryStreamMultiCallable[pb.DownloadRequest, Incoming]"
 
 
 class Channel:
@@ -50,12 +53,12 @@ class Channel:
         self.channel = _open(settings)
         self.stub = ArtifactsServiceStub(self.channel)
         # As the stub's own, but for chunks, which are most of the bytes: those are not copied into messages and out of them.
-        self.upload: UploadCall = self.channel.stream_unary(
+        self.upload: UploadMethod = self.channel.stream_unary(
             f"/{_SERVICE}/Upload",
             request_serializer=_serialize,
             response_deserializer=pb.UploadResponse.FromString,
         )
-        self.download: DownloadCall = self.channel.unary_stream(
+        self.download: DownloadMethod = self.channel.unary_stream(
             f"/{_SERVICE}/Download",
             request_serializer=pb.DownloadRequest.SerializeToString,
             response_deserializer=_deserialize,
@@ -119,21 +122,23 @@ class Connection:
         method: Callable[[ArtifactsServiceStub], grpc.UnaryUnaryMultiCallable[Request, Response]],
         request: Request,
         doing: Doing = "other",
-        *,
-        again: Patience | None = None,
+        patience: Patience | None = None,
     ) -> Response:
         """
-        Makes a call that is safe to make twice, again where the server says that a retry can help. A lost connection is an error at
-        once, unless `again` goes on with what was begun before.
+        Makes a call, which must be safe to make twice, and makes it again where that can help. A server that can't be reached is an
+        error at once, unless `patience` knows that it was reached before.
         """
-        patience = again or self.patience()
+        patience = patience or self.patience()
         while True:
             try:
-                return self.unary_once(method, request)
+                response = self.unary_once(method, request)
             except grpc.RpcError as error:
                 failure = failure_of(error)
-                if (failure.lost and again is None) or not patience.wait(failure):
+                if not patience.wait(failure):
                     raise self.error(failure, doing) from error
+            else:
+                patience.reached = True
+                return response
 
     def unary_once(
         self, method: Callable[[ArtifactsServiceStub], grpc.UnaryUnaryMultiCallable[Request, Response]], request: Request
@@ -169,8 +174,8 @@ def chunk_message(chunk: bytes) -> bytes:
 
 def _varint(number: int) -> bytes:
     out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
+    while number > _VARINT_BITS:
+        out.append(number & _VARINT_BITS | _VARINT_MORE)
         number >>= 7
     out.append(number)
     return bytes(out)
@@ -182,9 +187,9 @@ def _deserialize(data: bytes) -> pb.DownloadResponse | bytes:
         length = shift = 0
         for at in range(1, min(len(data), 6)):
             byte = data[at]
-            length |= (byte & 0x7F) << shift
+            length |= (byte & _VARINT_BITS) << shift
             shift += 7
-            if byte < 0x80:
+            if not byte & _VARINT_MORE:
                 if at + 1 + length == len(data):
                     return data[at + 1 :]
                 break
@@ -198,12 +203,13 @@ def _open(settings: Settings) -> grpc.Channel:
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
-        ("grpc.http2.max_frame_size", _MAX_FRAME_BYTES),
         ("grpc.keepalive_time_ms", ping_ms),
         ("grpc.keepalive_timeout_ms", ping_ms),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", _FIRST_BACKOFF_MS),
         ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS),
+        # By its name the least time between tries, in fact also how long one may take.
+        ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
         # Each client has a connection of its own, that ends with it.
         ("grpc.use_local_subchannel_pool", 1),
         # We know better what is safe to send again.

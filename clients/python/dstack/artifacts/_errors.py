@@ -23,7 +23,13 @@ class DstackError(Exception):
 
 
 class ArtifactsUploadError(DstackError):
-    """An upload failed. Nothing of it can be seen."""
+    """An upload failed. Nothing of it can be seen.
+
+    Attributes:
+        upload_id: Given to the same upload again, it goes on where this one stopped; None if nothing was begun.
+    """
+
+    upload_id: str | None = None
 
 
 class ArtifactsDownloadError(DstackError):

@@ -93,8 +93,8 @@ class Counts:
     bytes: int = 0
 
 
-def file_messages(items: Iterable[LocalEntry], plan: Plan, on_bytes: Callable[[int], None]) -> Iterator[Message]:
-    """Everything between start and finish, and the finish. `on_bytes` is told how many bytes of files are done."""
+def tree_messages(items: Iterable[LocalEntry], plan: Plan, on_bytes: Callable[[int], None]) -> Iterator[Message]:
+    """Everything behind the start, for files on disk. `on_bytes` is told how many bytes of files are done."""
     counts = Counts()
     for item in items:
         if item.type == "file":
@@ -122,16 +122,18 @@ def _one_file(item: LocalEntry, plan: Plan, counts: Counts, on_bytes: Callable[[
             spans = plan.spans_of(item.path, size, mtime_ns, attempt)
             yield header_message(item.path, "file", mtime_ns, mode=found.st_mode & 0o777, size=size, attempt=attempt)
             cutter = Cutter(spans)
+            crc32c = 0
             os.lseek(file, 0, os.SEEK_SET)
             while cutter.position < size:
                 block = os.read(file, min(CHUNK_BYTES, size - cutter.position))
                 if not block:
                     break
+                crc32c = google_crc32c.extend(crc32c, block)
                 yield from cutter.cut(block)
                 on_bytes(counts.bytes + cutter.position)
             now = os.fstat(file)
             if cutter.position == size and (now.st_size, now.st_mtime_ns) == (size, mtime_ns):
-                yield end_message(size, cutter.crc32c)
+                yield end_message(size, crc32c)
                 counts.bytes += size
                 return
             plan.attempts[item.path] = attempt + 1
@@ -143,37 +145,27 @@ def _one_file(item: LocalEntry, plan: Plan, counts: Counts, on_bytes: Callable[[
 
 
 class Cutter:
-    """Turns a file's bytes, all of them in order, into chunks and skips, and keeps their checksum."""
+    """Turns a file's bytes, in order, into chunks and skips: bytes in `spans` are persisted and left out."""
 
-    def __init__(self, spans: tuple[Span, ...]) -> None:
-        self.position = 0
-        self.crc32c = 0
-        self._spans = list(reversed(spans))
+    def __init__(self, spans: tuple[Span, ...], position: int = 0) -> None:
+        self.position = position
+        self._spans = [span for span in reversed(spans) if sum(span) > position]
 
     def cut(self, block: bytes) -> Iterator[Message]:
         """The messages for the next bytes."""
-        self.crc32c = google_crc32c.extend(self.crc32c, block)
-        if not self._spans:
-            self.position += len(block)
-            yield chunk_message(block)
-            return
         at = 0
         while at < len(block):
-            while self._spans and sum(self._spans[-1]) <= self.position:
-                self._spans.pop()
-            if not self._spans:
-                part = len(block) - at
-                yield chunk_message(block[at:])
+            offset, length = self._spans[-1] if self._spans else (self.position + len(block), 0)
+            if offset > self.position:
+                part = min(len(block) - at, offset - self.position)
+                yield chunk_message(block if part == len(block) else block[at : at + part])
             else:
-                offset, length = self._spans[-1]
-                if offset > self.position:
-                    part = min(len(block) - at, offset - self.position)
-                    yield chunk_message(block[at : at + part])
-                else:
-                    part = min(len(block) - at, offset + length - self.position)
-                    # A span is left out as a whole, when its first byte comes by.
-                    if offset == self.position:
-                        yield pb.UploadRequest(skip=length)
+                part = min(len(block) - at, offset + length - self.position)
+                # A span is left out as a whole, when its first byte comes by.
+                if offset == self.position:
+                    yield pb.UploadRequest(skip=length)
+                if offset + length == self.position + part:
+                    self._spans.pop()
             at += part
             self.position += part
 

@@ -72,7 +72,7 @@ def path_key(path: str) -> list[bytes]:
 
 def is_within(path: str, folder: str) -> bool:
     """Whether `path` is `folder` or lies in it; everything lies in the root."""
-    return folder == "" or path == folder or path.startswith(folder + "/")
+    return folder in ("", path) or path.startswith(folder + "/")
 
 
 def join_path(folder: str, name: str) -> str:
@@ -113,6 +113,11 @@ def default_artifact_path(local_path: str) -> str | None:
     if clean == ".." or clean.startswith("../"):
         return None
     return "" if clean == "." else clean
+
+
+def expand_home(path: str) -> str:
+    """A local path with a leading `~` expanded."""
+    return os.path.expanduser(path) if path == "~" or path.startswith("~/") else path
 
 
 def quote(text: str) -> str:

@@ -20,15 +20,20 @@ class Patience:
         self._cancellation = cancellation
         self._failures = 0
         self._since: float | None = None
+        # Whether the server answered anything: one that can't be reached at first is an error at once.
+        self.reached = False
 
     def progressed(self) -> None:
         """Something got ahead since the last failure."""
+        self.reached = True
         self._failures = 0
         self._since = None
 
     def wait(self, failure: Failure) -> bool:
         """Waits for the next try; False if it is no use, or if too long passed without progress."""
-        if not failure.temporary:
+        if failure.reason is not None:
+            self.reached = True
+        if not failure.temporary or (failure.unreachable and not self.reached):
             return False
         now = time.monotonic()
         if self._since is None:

@@ -16,6 +16,7 @@ from ._paths import quote
 
 ERROR_DOMAIN = "artifacts.dstack.ai"
 _DETAILS = "grpc-status-details-bin"
+_NO_CONNECTION = ("failed to connect", "DNS resolution failed", "onnect failed", "connections to all backends failing")
 
 # What was being done, which decides the error's class.
 Doing = Literal["upload", "download", "other"]
@@ -38,6 +39,11 @@ class Failure:
         return self.reason is None and self.code is grpc.StatusCode.UNAVAILABLE
 
     @property
+    def unreachable(self) -> bool:
+        """Whether there was no connection to begin with. gRPC says so in words only."""
+        return self.lost and any(words in self.message for words in _NO_CONNECTION)
+
+    @property
     def temporary(self) -> bool:
         """Whether the same call may succeed later."""
         return self.code is grpc.StatusCode.UNAVAILABLE or (
@@ -50,9 +56,6 @@ def failure_of(error: grpc.RpcError) -> Failure:
     if not isinstance(error, grpc.Call):
         return Failure(grpc.StatusCode.UNKNOWN, str(error))
     code, message = error.code(), error.details() or ""
-    # A reset by a server that goes away, or by what stands between; the server itself gives its errors a reason.
-    if code is grpc.StatusCode.INTERNAL and "RST_STREAM" in message:
-        code = grpc.StatusCode.UNAVAILABLE
     reason: str | None = None
     metadata: dict[str, str] = {}
     retry_after: float | None = None
@@ -63,7 +66,18 @@ def failure_of(error: grpc.RpcError) -> Failure:
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    if reason is None and _is_reset(code, message):
+        code = grpc.StatusCode.UNAVAILABLE
     return Failure(code, " ".join(message.split()), reason, metadata, retry_after)
+
+
+def _is_reset(code: grpc.StatusCode, message: str) -> bool:
+    # By a server that goes away, or by what stands between.
+    if code is grpc.StatusCode.CANCELLED:
+        return True
+    return (code is grpc.StatusCode.INTERNAL and "RST_STREAM" in message) or (
+        code is grpc.StatusCode.UNKNOWN and message == "Stream removed"
+    )
 
 
 def _details(call: grpc.Call) -> list[_Any]:
@@ -83,8 +97,12 @@ def to_error(failure: Failure, doing: Doing, url: str) -> DstackError:
         return RunNotFoundError(_message(failure), reason=reason, metadata=metadata)
     if reason == "TAG_NOT_FOUND" and doing != "upload":
         return TagNotFoundError(_message(failure), reason=reason, metadata=metadata)
-    if failure.lost:
+    if failure.lost and "handshake" in failure.message:
+        message = f"no secure connection to {url}: {failure.message}"
+    elif failure.unreachable:
         message = f"no server at {url}: start one with `dstack-artifacts serve`"
+    elif failure.lost:
+        message = f"the connection to {url} was lost: {failure.message}"
     elif reason is None and failure.code is grpc.StatusCode.UNIMPLEMENTED:
         message = f"{url} is not a server of artifacts: {failure.message}"
     else:

@@ -88,6 +88,25 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """What a run or a tag shows.
+
+    Attributes:
+        entries: Files, folders and links, a folder right before what is in it.
+        files: Files and links under the prefix, at any depth.
+        bytes: Their bytes.
+        run: The run that was listed.
+        commit: The commit that was listed.
+    """
+
+    entries: tuple[Entry, ...]
+    files: int
+    bytes: int
+    run: str
+    commit: int
+
+
+@dataclass(frozen=True)
 class Run:
     """A run.
 
@@ -138,12 +157,14 @@ class Upload:
         run: The run that it adds to.
         tag: The tag that it makes; None if none.
         created: When it was started, by the server's clock, in UTC.
+        state: `"open"`, or `"finishing"`: all of it arrived, but its commit was perhaps not made.
     """
 
     upload_id: str
     run: str
     tag: str | None
     created: datetime
+    state: Literal["open", "finishing"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,182 @@
+"""
+Where downloads are written: below one folder, and nowhere else. Folders are entered one by one by their descriptors, never through links,
+so that nothing that happens there meanwhile leads outside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from ._errors import ArtifactsDownloadError
+from ._paths import link_problem, quote
+from ._system import describe
+
+_OWNER_RWX = 0o700
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Place:
+    """A name in an open folder; `shown` is what people call it."""
+
+    folder: int
+    name: str
+    shown: str
+
+    def stat(self) -> os.stat_result | None:
+        """What is there, not followed if it is a link; None if nothing."""
+        return _lstat(self.name, self.folder)
+
+    def beside(self, name: str) -> Place:
+        """Another name in the same folder."""
+        return Place(self.folder, name, os.path.join(os.path.dirname(self.shown), name))
+
+    def remove(self) -> None:
+        """Makes sure that no file or link is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.name, dir_fd=self.folder)
+
+    def rename_to(self, final: Place) -> None:
+        """Replaces what is at `final`, unless it is a folder."""
+        try:
+            os.rename(self.name, final.name, src_dir_fd=self.folder, dst_dir_fd=final.folder)
+        except OSError as error:
+            found = final.stat()
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                raise ArtifactsDownloadError(f"{quote(final.shown)} is a folder, but the run has a file there") from error
+            raise
+
+
+class Tree:
+    """A folder and what is below it. Paths are relative to it, checked, and come in the order of artifact paths as a rule."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        with failing(root):
+            os.makedirs(root, exist_ok=True)
+            # The one folder that may be named by a link.
+            self._folders = [("", os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
+        self._modes: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Lets go of the folders."""
+        while self._folders:
+            os.close(self._folders.pop()[1])
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all."""
+        with os.scandir(self._folders[0][1]) as entries:
+            return next(entries, None) is None
+
+    def place(self, path: str) -> Place:
+        """Where an entry goes, its folders made. Good until the next one is asked for."""
+        parent, _, name = path.rpartition("/")
+        return Place(self._enter(parent), name, self._shown(path))
+
+    def look(self, path: str) -> Place | None:
+        """The same where the folders are there; None where they aren't, or where a link is in the way."""
+        parent, _, name = path.rpartition("/")
+        self._leave(parent)
+        while self._folders[-1][0] != parent:
+            above, folder = self._folders[-1]
+            below = _next_folder(above, parent)
+            try:
+                descriptor = os.open(below.rpartition("/")[2], _OPEN_FOLDER, dir_fd=folder)
+            except OSError:
+                return None
+            self._folders.append((below, descriptor))
+        return Place(self._folders[-1][1], name, self._shown(path))
+
+    def add_folder(self, path: str, mode: int | None) -> None:
+        """Makes a folder. Its mode is set in the end, when its contents are there."""
+        self._enter(path)
+        if mode is not None:
+            self._modes[path] = mode & 0o777
+
+    def add_link(self, path: str, target: str, partial: str) -> None:
+        """Makes a link, under the name `partial` first."""
+        problem = link_problem(path, target)
+        if problem is not None:
+            raise ArtifactsDownloadError(f"{quote(path)} is a link that {problem}: download a folder that holds both")
+        final = self.place(path)
+        with failing(final.shown):
+            place = final.beside(partial)
+            place.remove()
+            os.symlink(target, partial, dir_fd=final.folder)
+            try:
+                place.rename_to(final)
+            except BaseException:
+                place.remove()
+                raise
+
+    def finish(self) -> None:
+        """Sets the folders' modes, the deepest first."""
+        for path, mode in sorted(self._modes.items(), key=lambda item: item[0].count("/"), reverse=True):
+            folder = self._enter(path)
+            with failing(self._shown(path)):
+                os.chmod(folder, mode)
+
+    def _shown(self, path: str) -> str:
+        return os.path.join(self._root, path)
+
+    def _leave(self, path: str) -> None:
+        """Closes the folders that `path` is not in."""
+        while (above := self._folders[-1][0]) and path != above and not path.startswith(above + "/"):
+            os.close(self._folders.pop()[1])
+
+    def _enter(self, path: str) -> int:
+        self._leave(path)
+        while self._folders[-1][0] != path:
+            above, folder = self._folders[-1]
+            below = _next_folder(above, path)
+            with failing(self._shown(below)):
+                self._folders.append((below, self._open(below, folder)))
+        return self._folders[-1][1]
+
+    def _open(self, path: str, parent: int) -> int:
+        """Opens a folder, which is made if need be."""
+        name, shown = path.rpartition("/")[2], quote(self._shown(path))
+        found = _lstat(name, parent)
+        if found is None:
+            os.mkdir(name, dir_fd=parent)
+        elif stat.S_ISLNK(found.st_mode):
+            raise ArtifactsDownloadError(f"{shown} is a link: nothing is written through links")
+        elif not stat.S_ISDIR(found.st_mode):
+            raise ArtifactsDownloadError(f"{shown} is not a folder, but the run has one there")
+        elif found.st_mode & _OWNER_RWX != _OWNER_RWX:
+            # A folder of an earlier download may have been made read-only by its mode, which it gets back in the end.
+            os.chmod(name, stat.S_IMODE(found.st_mode) | _OWNER_RWX, dir_fd=parent)
+            self._modes[path] = found.st_mode & 0o777
+        try:
+            return os.open(name, _OPEN_FOLDER, dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise ArtifactsDownloadError(f"{shown} is a link: nothing is written through links") from error
+            raise
+
+
+@contextmanager
+def failing(shown: str) -> Iterator[None]:
+    """Turns what the system says into an error that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactsDownloadError(describe(shown, error)) from error
+
+
+def _next_folder(above: str, path: str) -> str:
+    """The folder on the way from `above` to `path` that comes next."""
+    end = path.find("/", len(above) + 1 if above else 0)
+    return path if end < 0 else path[:end]
+
+
+def _lstat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
