@@ -2,19 +2,22 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import {
-  type Deletion,
   DeletionSchema,
   type TagEntry,
   TagRemovalSchema,
   TagSetSchema,
+  UploadEndSchema,
 } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { checkId, checkName, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
 import { ArtifactsFailure } from "./errors.ts";
+import { endedKey } from "./keys.ts";
 import { deletedSeqAfter, type Logged, stateOf } from "./log.ts";
 import { pageOf } from "./paging.ts";
+import { pin } from "./pin.ts";
 import { type TagLogged, tagExists, tagNotFound } from "./tags.ts";
 import type { PageRequest, TagInfo } from "./types.ts";
+import { checkNotCollected, uploadGone } from "./uploads/commit.ts";
 import { randomId } from "./uploads/uploads.ts";
 import { pathNotFound, runNotFound } from "./views.ts";
 
@@ -30,60 +33,81 @@ export async function deleteRun(
   checkName("run", run);
   const id = requestId(context, options.requestId);
   const tags = await tagsOf(context, project, run);
+  const head = await context.log.head(project, run);
+  const made = head && (await findDeletion(context, project, run, head, id));
+  if (made) return finishDeletion(context, project, run, id, options.force === true, made);
   if (tags.length > 0 && !options.force) {
-    const state = await context.log.head(project, run);
-    if (!state || !stateOf(state)) throw runNotFound(run);
+    if (!head || !stateOf(head)) throw runNotFound(run);
     const names = tags.map((tag) => JSON.stringify(tag)).join(", ");
     throw new ArtifactsFailure("RUN_HAS_TAGS", `run "${run}" has tags: ${names}; delete them first, or force the deletion`, {
       run,
       tags: tags.join(","),
     });
   }
-  if (!options.force) return appendDeletion(context, project, run, id, []);
-  await deleteTags(context, project, run, id);
-  const deleted = await appendDeletion(context, project, run, id, tags);
-  // A tag that was made meanwhile would keep showing the run.
-  await deleteTags(context, project, run, `${id}-again`);
-  return deleted;
+  if (options.force) await deleteTags(context, project, run, id, tags);
+  const deletion = await appendDeletion(context, project, run, id, tags);
+  return finishDeletion(context, project, run, id, options.force === true, deletion);
 }
 
-async function appendDeletion(
+/** A deletion, and its number. */
+interface MadeDeletion {
+  readonly seq: number;
+  readonly tags: readonly string[];
+}
+
+// A tag that was made while the run was being deleted would keep showing it. One of a later run of the same name is left alone.
+async function finishDeletion(
   context: Context,
   project: string,
   run: string,
   id: string,
-  tags: readonly string[],
+  force: boolean,
+  { seq, tags }: MadeDeletion,
 ): Promise<readonly string[]> {
+  if (force) await deleteTags(context, project, run, `${id}-again`, await tagsOf(context, project, run, seq));
+  return tags;
+}
+
+async function appendDeletion(context: Context, project: string, run: string, id: string, tags: readonly string[]): Promise<MadeDeletion> {
   return context.lock(`${project}/${run}`, async () => {
     for (;;) {
       const head = await context.log.head(project, run);
       const made = head && (await findDeletion(context, project, run, head, id));
-      if (made) return made.tags;
+      if (made) return made;
       if (!head || !stateOf(head)) throw runNotFound(run);
       const change = { case: "deletion" as const, value: create(DeletionSchema, { tags: [...tags] }) };
-      if (await context.log.append(project, run, head, id, change, context.now())) return tags;
+      if (await context.log.append(project, run, head, id, change, context.now())) return { seq: head.seq + 1, tags };
     }
   });
 }
 
 // The deletion that this request made before, also if the run was used again since.
-async function findDeletion(context: Context, project: string, run: string, head: Logged, id: string): Promise<Deletion | undefined> {
+async function findDeletion(context: Context, project: string, run: string, head: Logged, id: string): Promise<MadeDeletion | undefined> {
   for (let seq = deletedSeqAfter(head); seq > 0; ) {
     const entry = await context.log.entry(project, run, seq);
-    if (entry.id === id && entry.change.case === "deletion") return entry.change.value;
+    if (entry.id === id && entry.change.case === "deletion") return { seq, tags: entry.change.value.tags };
     seq = Number(entry.deletedSeq);
   }
   return undefined;
 }
 
-async function deleteTags(context: Context, project: string, run: string, id: string): Promise<void> {
-  for (const tag of await tagsOf(context, project, run)) {
-    await context.tags.append(project, tag, id, removal(), context.now(), () => {});
+async function deleteTags(context: Context, project: string, run: string, id: string, tags: readonly string[]): Promise<void> {
+  for (const tag of tags) {
+    try {
+      await context.tags.append(project, tag, id, removal(), context.now(), (head) => {
+        // Somebody may have removed it meanwhile, and set it to another run.
+        if (head?.entry.change.case !== "set" || head.entry.change.value.run !== run) throw tagNotFound(tag);
+      });
+    } catch (error) {
+      if (!(error instanceof ArtifactsFailure && error.reason === "TAG_NOT_FOUND")) throw error;
+    }
   }
 }
 
-async function tagsOf(context: Context, project: string, run: string): Promise<string[]> {
-  return (await context.tags.all(project)).filter((tag) => tag.info.run === run).map((tag) => tag.info.name);
+/** The tags of a run, or of its commits before `seq`. */
+async function tagsOf(context: Context, project: string, run: string, seq = Number.POSITIVE_INFINITY): Promise<string[]> {
+  const tags = await context.tags.all(project);
+  return tags.filter(({ info }) => info.run === run && info.commit < seq).map(({ info }) => info.name);
 }
 
 export async function createTag(
@@ -97,11 +121,16 @@ export async function createTag(
   const id = requestId(context, target.requestId);
   const path = checkPathOrRoot(target.path ?? "");
   const reference = { run: target.run, commit: target.commit };
-  const resolved = await context.views.resolve(project, reference);
-  if (path !== "" && !(await resolved.view.exists(path))) throw pathNotFound(path, resolved, reference);
-  const value = create(TagSetSchema, { run: resolved.run, seq: BigInt(resolved.seq), path });
-  const made = await context.tags.append(project, tag, id, { case: "set", value }, context.now(), (head) => {
+  const ours = (await context.tags.entries(project, tag)).find(({ entry }) => entry.id === id);
+  if (ours) return infoOf(tag, ours);
+  const { start, source } = await pin(context, project, id, reference, { tag });
+  if (path !== "" && !(await source.view.exists(path))) throw pathNotFound(path, source, reference);
+  const value = create(TagSetSchema, { run: source.run, seq: BigInt(source.seq), path });
+  const made = await context.tags.append(project, tag, id, { case: "set", value }, context.now(), async (head) => {
     if (head?.entry.change.case === "set") throw tagExists(tag);
+    await checkNotCollected(context, project, id, start);
+    // Garbage collection shuts out a request that slept by an end, where it can't do so by an entry.
+    if (await context.objects.getFresh(endedKey(project, id), UploadEndSchema)) throw uploadGone(id);
   });
   return infoOf(tag, made);
 }

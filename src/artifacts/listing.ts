@@ -127,8 +127,8 @@ async function describe(context: Context, project: string, name: string, state: 
   const { files, bytes } = await view.totals("");
   return {
     name,
-    commits: state.seq - state.deletedSeq,
-    newestCommit: state.seq,
+    commits: state.commits,
+    newestCommit: await context.views.newestCommit(project, name, state),
     files,
     bytes,
     created: state.created,

@@ -22,6 +22,8 @@ export interface RunState {
   readonly seq: number;
   /** The newest deletion, 0 if there is none. */
   readonly deletedSeq: number;
+  /** Commits since then. */
+  readonly commits: number;
   readonly created: Date;
 }
 
@@ -75,11 +77,13 @@ export function createRunLog(objects: Objects): RunLog {
 /** The entry that follows `head`. */
 export function nextEntry(head: Logged | undefined, id: string, change: LogEntry["change"], now: Date): LogEntry {
   const state = head && stateOf(head);
+  const commitsBefore = head && head.entry.change.case !== "deletion" ? head.entry.commits : 0n;
   return create(LogEntrySchema, {
     id,
     time: timestampFromDate(now),
     deletedSeq: BigInt(head ? deletedSeqAfter(head) : 0),
     ...(state ? { created: timestampFromDate(state.created) } : {}),
+    commits: change.case === "deletion" ? 0n : commitsBefore + (change.case === "commit" ? 1n : 0n),
     change,
   });
 }
@@ -88,7 +92,7 @@ export function nextEntry(head: Logged | undefined, id: string, change: LogEntry
 export function stateOf({ seq, entry }: Logged): RunState | undefined {
   const started = entry.created ?? (entry.change.case === "commit" ? entry.time : undefined);
   if (entry.change.case === "deletion" || !started) return undefined;
-  return { seq, deletedSeq: Number(entry.deletedSeq), created: timestampDate(started) };
+  return { seq, deletedSeq: Number(entry.deletedSeq), commits: Number(entry.commits), created: timestampDate(started) };
 }
 
 /** The newest deletion up to and including an entry. */

@@ -27,8 +27,8 @@ export interface TagLog {
   /** Every tag that is set, sorted by name. */
   all(project: string): Promise<SetTag[]>;
   /**
-   * Creates the next entry for the request `id`, unless it made one before, which is then given. `allow` sees the newest entry before
-   * each try and throws to refuse.
+   * Creates the next entry for the request `id`, unless it made one before, which is then given. `allow` sees the newest entry right
+   * before each try and throws to refuse.
    */
   append(
     project: string,
@@ -36,7 +36,7 @@ export interface TagLog {
     id: string,
     change: TagEntry["change"],
     now: Date,
-    allow: (head: TagLogged | undefined) => void,
+    allow: (head: TagLogged | undefined) => void | Promise<void>,
   ): Promise<TagLogged>;
 }
 
@@ -92,9 +92,9 @@ export function createTagLog(objects: Objects): TagLog {
         const ours = entries.find(({ entry }) => entry.id === id);
         if (ours) return ours;
         const head = entries[0];
-        allow(head);
         // What the newest entry decided must be in its run's log before it can be out of sight.
         if (head?.entry.change.case === "set") await settle(project, head.entry.change.value);
+        await allow(head);
         const n = (head?.n ?? 0) + 1;
         const entry = create(TagEntrySchema, { id, time: timestampFromDate(now), change });
         if (await objects.put(tagKey(project, tag, n), TagEntrySchema, entry)) return { n, entry };

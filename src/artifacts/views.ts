@@ -36,6 +36,8 @@ export interface Views {
   /** The view of a run as a commit left it. */
   at(project: string, run: string, seq: number): Promise<View>;
   layers(project: string, run: string, seq: number): Promise<Layers>;
+  /** The newest commit of a run in this state. */
+  newestCommit(project: string, run: string, state: RunState): Promise<number>;
 }
 
 export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerOf: (project: string) => ObjectReader): Views {
@@ -60,7 +62,7 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
       }
       const { run, commit } = reference;
       const state = await views.state(project, run);
-      const seq = commit || (await newestCommit(project, run, state));
+      const seq = commit || (await views.newestCommit(project, run, state));
       if (seq > state.seq || seq <= state.deletedSeq) throw commitNotFound(run, seq);
       if ((await log.entry(project, run, seq)).change.case !== "commit") throw commitNotFound(run, seq);
       return { run, seq, path: "", view: await views.at(project, run, seq) };
@@ -84,6 +86,13 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
       const entries = await log.between(project, run, (snapshot?.seq ?? deletedSeq) + 1, seq);
       return { snapshot, newer: entries.flatMap(commitOf), deletedSeq };
     },
+
+    async newestCommit(project, run, state) {
+      for (let seq = state.seq; seq > state.deletedSeq; seq--) {
+        if ((await log.entry(project, run, seq)).change.case === "commit") return seq;
+      }
+      throw runNotFound(run);
+    },
   };
 
   async function load(project: string, run: string, seq: number): Promise<View> {
@@ -94,19 +103,15 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
   }
 
   async function newestSnapshot(project: string, run: string, seq: number, deletedSeq: number): Promise<Layers["snapshot"]> {
-    const first = await objects.first(snapshotPrefix(project, run), snapshotKey(project, run, seq + 1));
-    if (!first) return undefined;
-    const found = numberOf(first.key);
-    if (found <= deletedSeq) return undefined;
-    const value = await objects.get(first.key, SnapshotSchema);
-    return value && { seq: found, value };
-  }
-
-  async function newestCommit(project: string, run: string, state: RunState): Promise<number> {
-    for (let seq = state.seq; seq > state.deletedSeq; seq--) {
-      if ((await log.entry(project, run, seq)).change.case === "commit") return seq;
+    for (let above = seq + 1; ; ) {
+      const first = await objects.first(snapshotPrefix(project, run), snapshotKey(project, run, above));
+      if (!first) return undefined;
+      const found = numberOf(first.key);
+      if (found <= deletedSeq) return undefined;
+      const value = await objects.get(first.key, SnapshotSchema);
+      if (value && !value.closed) return { seq: found, value };
+      above = found;
     }
-    throw runNotFound(run);
   }
 
   return views;

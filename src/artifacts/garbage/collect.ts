@@ -1,6 +1,9 @@
 /**
  * Garbage collection in two steps a grace period apart, so that whatever was under way when an object seemed unreachable has ended
  * before the object goes: first it is condemned, in a list of its own; then, if it is still unreachable, deleted.
+ *
+ * Each time the order is: what is dead is shut out, then what is reachable is marked, then the rest is judged. So nothing that is not
+ * marked can become reachable any more, however long this or another server sleeps.
  */
 import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
@@ -10,7 +13,7 @@ import { afterProject, dataPrefix, endedKey, FORMAT_PREFIX, garbagePrefix, uploa
 import type { CallContext, GarbageProgress } from "../types.ts";
 import { randomId } from "../uploads/uploads.ts";
 import { markReachable } from "./mark.ts";
-import { listUploadRecords, shutOut, type UploadRecord } from "./uploads.ts";
+import { listUploadRecords, shutOut } from "./uploads.ts";
 
 const DEFAULT_GRACE_MS = 24 * 60 * 60 * 1000;
 /** Keys in one list of condemned objects. */
@@ -61,7 +64,6 @@ async function* projects(context: Context): AsyncGenerator<string, void, undefin
 interface Candidate {
   readonly key: string;
   readonly size: number;
-  readonly upload: UploadRecord;
 }
 
 async function* collectProject(context: Context, project: string, run: Run): AsyncGenerator<void, void, undefined> {
@@ -71,11 +73,9 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
   const dueMs = nowMs - graceMs;
   const condemned = await loadCondemned(context, project);
   const uploads = await listUploadRecords(context, project, dueMs);
-  const reachable = await markReachable(context, project, uploads.values());
-  const shut = new Map<string, Promise<boolean>>();
   const fresh: string[] = [];
 
-  async function judge({ key, size, upload }: Candidate): Promise<void> {
+  async function judge({ key, size }: Candidate): Promise<void> {
     const since = condemned.times.get(key);
     const due = graceMs === 0 || (since !== undefined && since <= dueMs);
     if (since === undefined) {
@@ -84,12 +84,7 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
       if (graceMs > 0) fresh.push(key);
     }
     if (!due) return;
-    if (!dryRun) {
-      let door = shut.get(upload.id);
-      if (!door) shut.set(upload.id, (door = shutOutAndForget(context, project, upload)));
-      if (!(await door)) return;
-      await objects.delete(key);
-    }
+    if (!dryRun) await objects.delete(key);
     counts.deletedObjects++;
     counts.deletedBytes += size;
   }
@@ -97,30 +92,26 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
   for (const upload of uploads.values()) {
     counts.scannedObjects++;
     if (upload.live) continue;
-    if (upload.start) await judge({ key: uploadKey(project, upload.id), size: upload.startSize, upload });
-    else if (upload.end) await judge({ key: endedKey(project, upload.id), size: 0, upload });
+    if (!dryRun && !(await shutOut(context, project, upload))) uploads.set(upload.id, { ...upload, live: true });
+    else if (upload.start) await judge({ key: uploadKey(project, upload.id), size: upload.startSize });
+    else if (upload.endSize > 0) await judge({ key: endedKey(project, upload.id), size: upload.endSize });
+    if (counts.scannedObjects % PROGRESS_OBJECTS === 0) yield;
   }
+  const reachable = await markReachable(context, project, uploads.values());
   const prefix = dataPrefix(project);
   const relative = prefix.length - "data/".length;
-  for await (const { key, size } of objects.list(prefix)) {
+  for await (const { key, size, lastModified } of objects.list(prefix)) {
     if (++counts.scannedObjects % PROGRESS_OBJECTS === 0) yield;
     const upload = uploads.get(key.slice(prefix.length, key.indexOf("/", prefix.length)));
-    // An id that was not there when the uploads were listed is younger than that.
-    if (!upload || upload.live || reachable.has(key.slice(relative))) continue;
-    await judge({ key, size, upload });
+    // What was not there when the uploads were listed is younger than that.
+    if (!upload || upload.live || lastModified.getTime() > dueMs || reachable.has(key.slice(relative))) continue;
+    await judge({ key, size });
   }
   if (!dryRun) {
     await condemn(context, project, fresh, nowMs);
     for (const { key, time } of condemned.lists) if (graceMs === 0 || time <= dueMs) await objects.delete(key);
   }
   yield;
-}
-
-// The start goes before any data: a finish looks for it.
-async function shutOutAndForget(context: Context, project: string, upload: UploadRecord): Promise<boolean> {
-  if (!(await shutOut(context, project, upload))) return false;
-  if (upload.start) await context.objects.delete(uploadKey(project, upload.id));
-  return true;
 }
 
 async function condemn(context: Context, project: string, keys: readonly string[], nowMs: number): Promise<void> {

@@ -1,9 +1,10 @@
 /** Finds what runs, tags and live uploads of a project reach. */
-import { LogEntrySchema, type Manifest, SnapshotSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { LogEntrySchema, type Manifest, SnapshotSchema, UploadEndSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { Context } from "../context.ts";
-import { lastSegment, logKey, numberOf, runsPrefix, snapshotPrefix } from "../keys.ts";
+import { endedKey, lastSegment, logKey, numberOf, runsPrefix, snapshotPrefix } from "../keys.ts";
 import { deletedSeqAfter } from "../log.ts";
 import { manifestLocations } from "../manifests/index.ts";
+import { finishOf } from "../uploads/commit.ts";
 import type { UploadRecord } from "./uploads.ts";
 
 /** The keys of all data objects that something reaches, as records name them. */
@@ -41,15 +42,18 @@ export async function markReachable(context: Context, project: string, uploads: 
     }
   }
 
+  // Tags first: the first commit of a tagged run is in its log then, so that it is found there although the tag be removed meanwhile.
+  const all = await tags.all(project);
   for await (const { key } of objects.list(runsPrefix(project))) await markRun(lastSegment(key));
-  for (const { info, set } of await tags.all(project)) {
+  for (const { info, set } of all) {
     if (set.first?.change.case === "commit") await mark(set.first.change.value.manifest);
     else await markView(info.run, info.commit);
   }
-  for (const { start, end, live } of uploads) {
+  for (const { id, start, live } of uploads) {
     if (!live) continue;
     if (start?.sourceRun) await markView(start.sourceRun, Number(start.sourceSeq));
-    if (end?.outcome.case === "finish") await mark(end.outcome.value.manifest);
+    const end = await objects.getFresh(endedKey(project, id), UploadEndSchema);
+    await mark(end && finishOf(end)?.manifest);
   }
   return reachable;
 }

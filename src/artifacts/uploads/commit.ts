@@ -4,10 +4,11 @@
  * First `ended/{id}` is created with the manifest: from then on it can't be aborted, and whoever comes by can complete it. Then the
  * log's next entry (or, for a tagged upload, the tag's) is created, which is the commit. Both happen once, however often this is called.
  */
-import { create } from "@bufbuild/protobuf";
+import { create, equals } from "@bufbuild/protobuf";
 import {
   LogEntrySchema,
   type Manifest,
+  type UploadEnd,
   UploadEndSchema,
   type UploadStart,
   UploadStartSchema,
@@ -20,6 +21,18 @@ import { type Logged, nextEntry } from "../log.ts";
 import { tagExists } from "../tags.ts";
 import type { Committed } from "../types.ts";
 
+/** What was decided to be committed, and for what it was begun. */
+export interface Finish {
+  readonly start: UploadStart;
+  readonly manifest: Manifest;
+}
+
+/** What an end says is to be committed; `undefined` if it is an abort. */
+export function finishOf(end: UploadEnd): Finish | undefined {
+  const { start, manifest } = end.outcome.case === "finish" ? end.outcome.value : {};
+  return start && manifest && { start, manifest };
+}
+
 /** Decides that an upload is committed with this manifest, unless that was decided before, and commits it. */
 export async function finishAndCommit(
   context: Context,
@@ -28,19 +41,29 @@ export async function finishAndCommit(
   start: UploadStart,
   manifest: Manifest,
 ): Promise<Committed> {
-  const end = create(UploadEndSchema, { outcome: { case: "finish", value: { manifest } } });
-  if (await context.objects.put(endedKey(project, id), UploadEndSchema, end)) return complete(context, project, id, start, manifest);
-  const decided = await context.objects.get(endedKey(project, id), UploadEndSchema);
-  if (decided?.outcome.case !== "finish" || !decided.outcome.value.manifest) throw uploadGone(id);
-  return complete(context, project, id, start, decided.outcome.value.manifest);
+  const end = create(UploadEndSchema, { outcome: { case: "finish", value: { manifest, start } } });
+  if (await context.objects.put(endedKey(project, id), UploadEndSchema, end)) return complete(context, project, id, { start, manifest });
+  const decided = await context.objects.getFresh(endedKey(project, id), UploadEndSchema);
+  if (!decided) throw uploadGone(id);
+  return completeEnded(context, project, id, decided);
 }
 
-/** Commits an upload that was decided to be. */
-export async function complete(context: Context, project: string, id: string, start: UploadStart, manifest: Manifest): Promise<Committed> {
-  const commit = start.tag
-    ? await completeTagged(context, project, id, start, manifest)
-    : await completeRun(context, project, id, start, manifest);
+/** Commits an upload that was decided to be, or tells how it was; refuses one that was aborted. */
+export function completeEnded(context: Context, project: string, id: string, end: UploadEnd): Promise<Committed> {
+  const finish = finishOf(end);
+  if (!finish) throw uploadGone(id);
+  return complete(context, project, id, finish);
+}
+
+async function complete(context: Context, project: string, id: string, finish: Finish): Promise<Committed> {
+  const { start } = finish;
+  const commit = start.tag ? await completeTagged(context, project, id, finish) : await completeRun(context, project, id, finish);
   foldWhenDue(context, project, start.run, commit);
+  return committed(project, commit, finish);
+}
+
+/** What is told of a commit. */
+export function committed(project: string, commit: number, { start, manifest }: Finish): Committed {
   return {
     project,
     run: start.run,
@@ -61,7 +84,7 @@ export async function findCommit(context: Context, project: string, id: string, 
   return ours?.entry.change.case === "commit" ? ours.seq : undefined;
 }
 
-function completeRun(context: Context, project: string, id: string, start: UploadStart, manifest: Manifest): Promise<number> {
+function completeRun(context: Context, project: string, id: string, { start, manifest }: Finish): Promise<number> {
   const { log } = context;
   // Uploads of one server to one run go one after the other: racing each other would only cost them requests.
   return context.lock(`${project}/${start.run}`, async () => {
@@ -71,7 +94,7 @@ function completeRun(context: Context, project: string, id: string, start: Uploa
       const ours = entries.find(({ entry }) => entry.id === id);
       if (ours) return committedSeq(ours, id);
       head = entries[0] ?? head;
-      await checkNotCollected(context, project, id);
+      await checkNotCollected(context, project, id, start);
       const change = { case: "commit" as const, value: { $typeName: "dstack.artifacts.storage.v1.Commit" as const, manifest } };
       if (await log.append(project, start.run, head, id, change, context.now())) return (head?.seq ?? 0) + 1;
     }
@@ -88,23 +111,27 @@ function committedSeq(ours: Logged, id: string): number {
   return ours.seq;
 }
 
-async function completeTagged(context: Context, project: string, id: string, start: UploadStart, manifest: Manifest): Promise<number> {
+async function completeTagged(context: Context, project: string, id: string, { start, manifest }: Finish): Promise<number> {
   const { objects, tags } = context;
   const now = context.now();
   const first = nextEntry(undefined, id, { case: "commit", value: { $typeName: "dstack.artifacts.storage.v1.Commit", manifest } }, now);
   const set = { $typeName: "dstack.artifacts.storage.v1.TagSet" as const, run: start.run, seq: 1n, path: "", first };
-  await checkNotCollected(context, project, id);
-  const { entry } = await tags.append(project, start.tag, id, { case: "set", value: set }, now, (head) => {
+  const { entry } = await tags.append(project, start.tag, id, { case: "set", value: set }, now, async (head) => {
     if (head?.entry.change.case === "set") throw tagExists(start.tag);
+    await checkNotCollected(context, project, id, start);
   });
   if (entry.change.case !== "set" || !entry.change.value.first) throw uploadGone(id);
   await objects.put(logKey(project, start.run, 1), LogEntrySchema, entry.change.value.first);
   return 1;
 }
 
-// What garbage collection took can't be committed; it takes the start before anything else.
-async function checkNotCollected(context: Context, project: string, id: string): Promise<void> {
-  if (!(await context.objects.getFresh(uploadKey(project, id), UploadStartSchema))) throw uploadGone(id);
+/**
+ * What garbage collection took can't be committed; it takes the start before anything else. A start that isn't the same is that of
+ * an upload that was begun since with the same id.
+ */
+export async function checkNotCollected(context: Context, project: string, id: string, start: UploadStart): Promise<void> {
+  const found = await context.objects.getFresh(uploadKey(project, id), UploadStartSchema);
+  if (!found || !equals(UploadStartSchema, found, start)) throw uploadGone(id);
 }
 
 export function uploadGone(id: string): ArtifactsFailure {

@@ -3,7 +3,6 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   RunClaimSchema,
-  type UploadEnd,
   UploadEndSchema,
   type UploadStart,
   UploadStartSchema,
@@ -16,9 +15,10 @@ import { ArtifactsFailure } from "../errors.ts";
 import { endedKey, inProject, lastSegment, relativeDataKey, runKey, uploadKey, uploadsPrefix } from "../keys.ts";
 import { createManifestWriter } from "../manifests/index.ts";
 import { pageOf } from "../paging.ts";
+import { isTagging } from "../pin.ts";
 import { tagExists } from "../tags.ts";
-import type { CallContext, Committed, PageRequest, PersistedFile, UploadInfo, UploadSession, UploadTarget } from "../types.ts";
-import { complete, findCommit, finishAndCommit, uploadGone } from "./commit.ts";
+import type { CallContext, PageRequest, PersistedFile, UploadInfo, UploadSession, UploadTarget } from "../types.ts";
+import { committed, completeEnded, findCommit, finishAndCommit, finishOf } from "./commit.ts";
 import { DataWriter } from "./data-writer.ts";
 import { loadPersisted, type Persisted } from "./persisted.ts";
 import { openCommittedSession, openSession } from "./session.ts";
@@ -35,11 +35,15 @@ export async function startUpload(context: Context, target: UploadTarget, { sign
   if (target.tag !== undefined) checkName("tag", target.tag);
   else checkName("run", target.run ?? "");
 
+  const end = await context.objects.getFresh(endedKey(project, uploadId), UploadEndSchema);
+  if (end) {
+    const finish = finishOf(end);
+    if (finish) checkSameTarget(finish.start, target);
+    return openCommittedSession(await completeEnded(context, project, uploadId, end));
+  }
   const known = await context.objects.getFresh(uploadKey(project, uploadId), UploadStartSchema);
   if (known) checkSameTarget(known, target);
   const start = known ?? (await begin(context, target));
-  const end = await context.objects.getFresh(endedKey(project, uploadId), UploadEndSchema);
-  if (end) return openCommittedSession(await completeEnded(context, project, uploadId, known, end));
 
   const attempt = randomId(context);
   const manifests = context.manifestWriter(project, uploadId);
@@ -111,7 +115,7 @@ export async function listUploads(
   for await (const { key } of context.objects.list(uploadsPrefix(project))) {
     const id = lastSegment(key);
     const start = await context.objects.get(key, UploadStartSchema);
-    if (!start) continue;
+    if (!start || isTagging(start)) continue;
     const upload = await describe(context, project, id, start);
     if (upload.state === "open" || upload.state === "finishing") open.push(upload);
   }
@@ -163,21 +167,13 @@ async function begin(context: Context, target: UploadTarget): Promise<UploadStar
   return first;
 }
 
-async function completeEnded(
-  context: Context,
-  project: string,
-  id: string,
-  start: UploadStart | undefined,
-  end: UploadEnd,
-): Promise<Committed> {
-  // Without a start of before, the end is what garbage collection left of an upload of long ago.
-  if (!start || end.outcome.case !== "finish" || !end.outcome.value.manifest) throw uploadGone(id);
-  return complete(context, project, id, start, end.outcome.value.manifest);
-}
-
+/** What an upload was started for. Garbage collection takes the start before the end, which names it as well. */
 async function existing(context: Context, project: string, uploadId: string): Promise<UploadStart> {
   const start = await context.objects.getFresh(uploadKey(project, uploadId), UploadStartSchema);
   if (start) return start;
+  const end = await context.objects.getFresh(endedKey(project, uploadId), UploadEndSchema);
+  const finish = end && finishOf(end);
+  if (finish) return finish.start;
   throw new ArtifactsFailure("UPLOAD_NOT_FOUND", `upload ${uploadId} not found`, { upload_id: uploadId });
 }
 
@@ -190,19 +186,11 @@ async function describe(context: Context, project: string, uploadId: string, sta
     ...(start.tag ? { tag: start.tag } : {}),
   };
   if (!end) return { ...info, state: "open" };
-  if (end.outcome.case !== "finish" || !end.outcome.value.manifest) return { ...info, state: "aborted" };
-  const commit = await findCommit(context, project, uploadId, start);
+  const finish = finishOf(end);
+  if (!finish) return { ...info, state: "aborted" };
+  const commit = await findCommit(context, project, uploadId, finish.start);
   if (commit === undefined) return { ...info, state: "finishing" };
-  const { files, bytes } = end.outcome.value.manifest;
-  const committed = {
-    project,
-    run: start.run,
-    commit,
-    files: Number(files),
-    bytes: Number(bytes),
-    ...(start.tag ? { tag: start.tag } : {}),
-  };
-  return { ...info, state: "committed", committed };
+  return { ...info, state: "committed", committed: committed(project, commit, finish) };
 }
 
 function checkSameTarget(start: UploadStart, target: UploadTarget): void {
