@@ -243,7 +243,8 @@ export class PartialFile {
 function setAttributes(fd: number, { mode, mtimeNs }: WantedFile): void {
   if (mode !== undefined) fs.fchmodSync(fd, mode & PERMISSION_BITS);
   if (mtimeNs === undefined) return;
-  const seconds = Number(mtimeNs) / NS_PER_SECOND;
+  // As text, since of a negative number the runtime makes the present.
+  const seconds = String(Number(mtimeNs) / NS_PER_SECOND);
   fs.futimesSync(fd, seconds, seconds);
 }
 

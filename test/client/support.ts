@@ -1,0 +1,56 @@
+/** Servers and folders for tests of the client. */
+import fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { type ArtifactsClient, createClient } from "../../src/client/client.ts";
+import type { ClientOptions } from "../../src/client/settings.ts";
+import { openArtifacts } from "../../src/compose.ts";
+import { createLogger } from "../../src/server/logger.ts";
+import type { ServerOptions } from "../../src/server/options.ts";
+import { type RunningServer, startServer } from "../../src/server/server.ts";
+
+export const SERVER_RUN = "server-run-1";
+
+export interface TempFolder extends Disposable {
+  readonly path: string;
+}
+
+export function tempFolder(): TempFolder {
+  // The real path, as folders are compared by text.
+  const path = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), "client-")));
+  return { path, [Symbol.dispose]: () => fs.rmSync(path, { recursive: true, force: true }) };
+}
+
+export interface TestServer extends RunningServer, AsyncDisposable {
+  readonly url: string;
+}
+
+/** A server at a socket in `folder`, or where `options` say, which closes its store with it. */
+export async function serve(storeUrl: string, folder: string, options: Partial<ServerOptions> = {}): Promise<TestServer> {
+  const { artifacts, storeKind } = await openArtifacts(storeUrl);
+  const server = await startServer({
+    artifacts,
+    storeKind,
+    version: "0.0.0-test",
+    project: "main",
+    run: SERVER_RUN,
+    listen: [`unix://${folder}/server.sock`],
+    logger: createLogger("silent", new Writable({ write: (_line, _encoding, done) => done() })),
+    graceMs: 0,
+    ...options,
+  });
+  const close = async () => {
+    await server.close();
+    await artifacts.close();
+  };
+  return { ...server, close, url: server.addresses[0] as string, [Symbol.asyncDispose]: close };
+}
+
+export interface TestClient extends ArtifactsClient, AsyncDisposable {}
+
+/** A client that knows nothing of the environment. */
+export function clientAt(url: string, options: ClientOptions = {}): TestClient {
+  const client = createClient({ url, env: {}, ...options });
+  return { ...client, [Symbol.asyncDispose]: client.close };
+}
