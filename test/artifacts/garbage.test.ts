@@ -198,6 +198,64 @@ describe("garbage collection", () => {
     assert.deepEqual(dataKeys(all.store.keys), []);
   });
 
+  it("leaves uploads that it took their answer, and no second life", async () => {
+    const all = clocked();
+    const server = await all.open();
+    const [finished, dead] = [randomUUID(), randomUUID()];
+    await upload(server, { run: "r", uploadId: finished }, { a: "1" });
+    const session = await server.startUpload({ project: PROJECT, uploadId: dead, run: "r" });
+    await sendFile(session, "b", "2");
+    await session.close();
+    for (let i = 0; i < 2; i++) {
+      all.pass(2 * HOUR);
+      await collect(server);
+    }
+    assert.ok(!all.store.keys.some((key) => key.includes("/uploads/")));
+    for (let i = 0; i < 3; i++) {
+      const again = await all.open();
+      assert.equal((await upload(again, { run: "r", uploadId: finished }, { a: "1" })).commit, 1);
+      await assert.rejects(upload(again, { run: "r", uploadId: dead }, { b: "2" }), failsWith("UPLOAD_GONE"));
+    }
+    assert.equal((await server.getRun(PROJECT, "r")).commits, 1);
+  });
+
+  it("keeps what it took from coming back with another upload of the same id", async () => {
+    const all = clocked();
+    const sleeper = await all.open();
+    const uploadId = randomUUID();
+    const held = holdFirst(puts(/\/ended\//));
+    sleeper.driver.interceptor = held.interceptor;
+    const outcome = assert.rejects(upload(sleeper, { run: "r", uploadId }, { a: "of long ago" }), failsWith("UPLOAD_GONE"));
+    await held.reached;
+    const other = await all.open();
+    for (let i = 0; i < 4; i++) {
+      all.pass(2 * HOUR);
+      await collect(other);
+    }
+    assert.ok(!all.store.keys.some((key) => key.includes(uploadId)));
+    const again = await other.startUpload({ project: PROJECT, uploadId, run: "r" });
+    held.release();
+    await outcome;
+    await again.close();
+    assert.deepEqual(await runNames(await all.open()), []);
+  });
+
+  it("closes the door with an entry that is no commit", async () => {
+    const all = clocked();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    const dying = await all.open();
+    dying.driver.interceptor = failing(puts(/\/log\//));
+    await assert.rejects(upload(dying, { run: "r" }, { b: "2" }), /broken off/);
+    all.pass(2 * HOUR);
+    await collect(server);
+    const run = await server.getRun(PROJECT, "r");
+    assert.deepEqual([run.commits, run.newestCommit, run.files], [1, 1, 1]);
+    assert.deepEqual(await show(server, { run: "r", commit: run.newestCommit }), { a: "1" });
+    assert.equal((await upload(server, { run: "r" }, { c: "3" })).commit, 3);
+    assert.equal((await server.getRun(PROJECT, "r")).commits, 2);
+  });
+
   it("can be cut off at any call and goes on the next time", async () => {
     const all = clocked();
     const server = await all.open();

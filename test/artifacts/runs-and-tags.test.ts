@@ -52,6 +52,40 @@ describe("deleting a run", () => {
     assert.deepEqual(await (await all.open()).deleteRun(PROJECT, "r", { requestId }), []);
   });
 
+  it("that is sent again, its answer lost, leaves a later run of the same name and its tags alone", async () => {
+    const all = servers();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    await server.createTag(PROJECT, "old", { run: "r" });
+    const request = { force: true, requestId: randomUUID() };
+    server.driver.interceptor = failing(puts(LOG), "after");
+    await assert.rejects(server.deleteRun(PROJECT, "r", request), /broken off/);
+    const other = await all.open();
+    await upload(other, { run: "r" }, { b: "2" });
+    await other.createTag(PROJECT, "new", { run: "r" });
+    assert.deepEqual(await other.deleteRun(PROJECT, "r", request), ["old"]);
+    assert.deepEqual(await show(other, { run: "r" }), { b: "2" });
+    assert.deepEqual(await show(other, { tag: "new" }), { b: "2" });
+  });
+
+  it("forced leaves a tag alone that names another run by the time it comes to it", async () => {
+    const all = servers();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    await upload(server, { run: "other" }, { b: "2" });
+    await server.createTag(PROJECT, "t", { run: "r" });
+    const held = holdFirst(puts(TAG));
+    server.driver.interceptor = held.interceptor;
+    const deleting = server.deleteRun(PROJECT, "r", { force: true });
+    await held.reached;
+    const other = await all.open();
+    await other.deleteTag(PROJECT, "t");
+    await other.createTag(PROJECT, "t", { run: "other" });
+    held.release();
+    await deleting;
+    assert.deepEqual(await show(other, { tag: "t" }), { b: "2" });
+  });
+
   it("has one order with an upload that races it", async () => {
     const all = servers();
     const server = await all.open();
@@ -119,6 +153,31 @@ describe("a tag", () => {
     assert.equal((await (some[1] as typeof server).createTag(PROJECT, "u", { run: "r", requestId })).name, "u");
   });
 
+  it("that was made is told again to the same request, also when its run is gone by then", async () => {
+    const all = servers();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    const requestId = randomUUID();
+    const first = await server.createTag(PROJECT, "t", { run: "r", requestId });
+    await upload(server, { run: "r" }, { a: "2" });
+    assert.deepEqual(await (await all.open()).createTag(PROJECT, "t", { run: "r", requestId }), first);
+    await server.deleteRun(PROJECT, "r", { force: true });
+    assert.deepEqual(await (await all.open()).createTag(PROJECT, "t", { run: "r", requestId }), first);
+    await assert.rejects(server.createTag(PROJECT, "u", { run: "other", requestId }), failsWith("UPLOAD_ID_MISMATCH"));
+  });
+
+  it("points at what was the newest commit when it was first asked for", async () => {
+    const all = servers();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    const requestId = randomUUID();
+    server.driver.interceptor = failing(puts(TAG));
+    await assert.rejects(server.createTag(PROJECT, "t", { run: "r", requestId }), /broken off/);
+    const other = await all.open();
+    await upload(other, { run: "r" }, { a: "2" });
+    assert.equal((await other.createTag(PROJECT, "t", { run: "r", requestId })).commit, 1);
+  });
+
   it("can be deleted, which leaves its run, and made again", async () => {
     const server = await servers().open();
     const { run } = await upload(server, { tag: "t" }, { a: "1" });
@@ -178,6 +237,16 @@ describe("a run's view", () => {
     const before = fresh.driver.calls.length;
     await fresh.listEntries(PROJECT, { run: "r" }, {});
     assert.ok(fresh.driver.calls.length - before < 12, `${fresh.driver.calls.length - before} requests`);
+  });
+
+  it("begins anew with a name that is used again, whatever was folded before", async () => {
+    const all = servers();
+    const server = await all.open({ settings: { commitsPerSnapshot: 2 } });
+    for (let i = 1; i <= 4; i++) await upload(server, { run: "r" }, { [`f${i}`]: "x" });
+    await server.deleteRun(PROJECT, "r");
+    await upload(server, { run: "r" }, { g: "y" });
+    await server.close();
+    assert.deepEqual(await show(await all.open(), { run: "r" }), { g: "y" });
   });
 
   it("does not depend on snapshots", async () => {

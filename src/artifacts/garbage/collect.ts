@@ -100,11 +100,11 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
   const reachable = await markReachable(context, project, uploads.values());
   const prefix = dataPrefix(project);
   const relative = prefix.length - "data/".length;
-  for await (const { key, size, lastModified } of objects.list(prefix)) {
+  for await (const { key, size } of objects.list(prefix)) {
     if (++counts.scannedObjects % PROGRESS_OBJECTS === 0) yield;
     const upload = uploads.get(key.slice(prefix.length, key.indexOf("/", prefix.length)));
     // What was not there when the uploads were listed is younger than that.
-    if (!upload || upload.live || lastModified.getTime() > dueMs || reachable.has(key.slice(relative))) continue;
+    if (!upload || upload.live || reachable.has(key.slice(relative))) continue;
     await judge({ key, size });
   }
   if (!dryRun) {
