@@ -9,6 +9,9 @@ import (
 // comparedPage is how many entries are compared with what is there already at a time: the request that names them stays small.
 const comparedPage = 1000
 
+// damagedFetches is how often a file that arrives damaged is fetched in all.
+const damagedFetches = 2
+
 // DownloadResult says what a download is of.
 type DownloadResult struct {
 	// Run that the files are in.
@@ -54,7 +57,7 @@ func (c *Client) download(ctx context.Context, ref Ref, config downloadConfig) (
 	if local, err = expandHome(local); err != nil {
 		return nil, err
 	}
-	d := &download{client: c, at: pinned{ref: ref}, path: path, damaged: map[string]bool{}, meter: meter{report: config.progress}}
+	d := &download{client: c, at: pinned{ref: ref}, path: path, damaged: map[string]int{}, meter: meter{report: config.progress}}
 	first, err := c.firstPage(ctx, &retrier{client: c}, &d.at, &artifactsv1.ListEntriesRequest{Prefix: path, Recursive: true, PageSize: 1})
 	if err != nil {
 		return nil, err
@@ -84,8 +87,8 @@ type download struct {
 	// The last entry that is through, and the file that isn't.
 	last    string
 	current *incoming
-	// Files that came damaged once: a second time is an error.
-	damaged map[string]bool
+	// How often files came damaged.
+	damaged map[string]int
 	files   int64
 	bytes   int64
 }
@@ -263,13 +266,12 @@ func (d *download) endFile(end *artifactsv1.FileEnd) error {
 	}
 	d.current = nil
 	err := d.tree.end(f, end)
-	if err == errDamaged && d.damaged[f.path] {
-		d := failf("%s arrived damaged, twice: its checksum is not that of the uploaded file", quote(f.path))
-		d.Reason, d.Metadata = ReasonChecksumMismatch, map[string]string{"path": f.path}
-		return d
+	if err == errDamaged {
+		if d.damaged[f.path]++; d.damaged[f.path] == damagedFetches {
+			return damagedFile(f.path)
+		}
 	}
 	if err != nil {
-		d.damaged[f.path] = err == errDamaged
 		return err
 	}
 	d.count(f.path, f.size)
@@ -282,6 +284,12 @@ func (d *download) count(path string, size int64) {
 	d.bytes += size
 	d.meter.Files++
 	d.meter.add(0)
+}
+
+func damagedFile(path string) error {
+	d := failf("%s arrived damaged: its checksum is not that of the uploaded file", quote(path))
+	d.Reason, d.Metadata = ReasonChecksumMismatch, map[string]string{"path": path}
+	return d
 }
 
 func protocolError(what string) error {

@@ -18,6 +18,8 @@ type File struct {
 	cancel context.CancelFunc
 	at     pinned
 	entry  Entry
+	// How it was asked for, which may be by a link.
+	name string
 	// Where the next Read begins, what gives the bytes from there, those that it gave already, and how many of the first buffer are used.
 	offset  int64
 	current *fileStream
@@ -48,12 +50,12 @@ func (c *Client) Open(ctx context.Context, ref Ref, artifactPath string) (*File,
 	if !ok || !entry.Mode.IsRegular() {
 		return nil, opDownload.wrap(failf("%s is not a file", quote(path)))
 	}
-	return c.newFile(ctx, at, entry), nil
+	return c.newFile(ctx, at, entry, path), nil
 }
 
-func (c *Client) newFile(ctx context.Context, at pinned, entry Entry) *File {
+func (c *Client) newFile(ctx context.Context, at pinned, entry Entry, name string) *File {
 	ctx, cancel := context.WithCancel(ctx)
-	return &File{client: c, ctx: ctx, cancel: cancel, at: at, entry: entry}
+	return &File{client: c, ctx: ctx, cancel: cancel, at: at, entry: entry, name: name}
 }
 
 // firstPage gives the first page of a listing and pins at to its commit.
@@ -95,7 +97,7 @@ func (c *Client) DownloadWriter(ctx context.Context, ref Ref, artifactPath strin
 func (f *File) Entry() Entry { return f.entry }
 
 // Stat describes the file; its Sys is the [Entry]. It gives no error.
-func (f *File) Stat() (fs.FileInfo, error) { return entryInfo{f.entry}, nil }
+func (f *File) Stat() (fs.FileInfo, error) { return entryInfo{f.name, f.entry}, nil }
 
 // Read gives the next bytes, and io.EOF behind the last. Other errors are [*ArtifactsDownloadError]s.
 func (f *File) Read(p []byte) (int, error) {

@@ -107,9 +107,7 @@ func (s *fileStream) check() error {
 	end := in.message.GetFileEnd()
 	isRight := err != nil || end != nil && end.GetCrc32C() == s.partCRC
 	if s.isWhole && s.crc != s.entry.CRC32C || !isRight {
-		d := failf("%s arrived damaged: its checksum is not that of the uploaded file", quote(s.entry.Path))
-		d.Reason, d.Metadata = ReasonChecksumMismatch, map[string]string{"path": s.entry.Path}
-		return d
+		return damagedFile(s.entry.Path)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
@@ -44,9 +43,9 @@ func (f *fileSystem) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	if entry.Mode.IsDir() {
-		return &openFolder{fileSystem: f, entry: entry}, nil
+		return &openFolder{fileSystem: f, name: name, entry: entry}, nil
 	}
-	return f.client.newFile(f.ctx, f.at, entry), nil
+	return f.client.newFile(f.ctx, f.at, entry, name), nil
 }
 
 func (f *fileSystem) Stat(name string) (fs.FileInfo, error) {
@@ -54,9 +53,7 @@ func (f *fileSystem) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The name is that of the link, not of what it points to.
-	entry.Path = name
-	return entryInfo{entry}, nil
+	return entryInfo{name, entry}, nil
 }
 
 func (f *fileSystem) Lstat(name string) (fs.FileInfo, error) {
@@ -64,7 +61,7 @@ func (f *fileSystem) Lstat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return entryInfo{entry}, nil
+	return entryInfo{name, entry}, nil
 }
 
 func (f *fileSystem) ReadLink(name string) (string, error) {
@@ -102,7 +99,7 @@ func (f *fileSystem) children(folder string) ([]fs.DirEntry, error) {
 			return nil, opDownload.wrap(err)
 		}
 		for _, e := range page.GetEntries() {
-			children = append(children, fs.FileInfoToDirEntry(entryInfo{entryOf(e)}))
+			children = append(children, fs.FileInfoToDirEntry(entryInfo{e.GetPath(), entryOf(e)}))
 		}
 	}
 	return children, nil
@@ -212,16 +209,17 @@ func (c *Client) firstHeader(ctx context.Context, request *artifactsv1.DownloadR
 // openFolder is a folder of a file system, open for reading its entries.
 type openFolder struct {
 	*fileSystem
+	name  string
 	entry Entry
 	// What is to be given yet, once it was asked for.
 	left   []fs.DirEntry
 	listed bool
 }
 
-func (o *openFolder) Stat() (fs.FileInfo, error) { return entryInfo{o.entry}, nil }
+func (o *openFolder) Stat() (fs.FileInfo, error) { return entryInfo{o.name, o.entry}, nil }
 
 func (o *openFolder) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: o.entry.Path, Err: errors.New("is a folder")}
+	return 0, &fs.PathError{Op: "read", Path: o.name, Err: errors.New("is a folder")}
 }
 
 func (o *openFolder) Close() error { return nil }
@@ -230,7 +228,7 @@ func (o *openFolder) ReadDir(n int) ([]fs.DirEntry, error) {
 	if !o.listed {
 		children, err := o.children(o.entry.Path)
 		if err != nil {
-			return nil, &fs.PathError{Op: "readdir", Path: o.entry.Path, Err: err}
+			return nil, &fs.PathError{Op: "readdir", Path: o.name, Err: err}
 		}
 		o.left, o.listed = children, true
 	}
@@ -245,10 +243,13 @@ func (o *openFolder) ReadDir(n int) ([]fs.DirEntry, error) {
 	return given, nil
 }
 
-// entryInfo is an entry as io/fs describes files.
-type entryInfo struct{ entry Entry }
+// entryInfo is an entry as io/fs describes files; the name is that of the link by which it was found.
+type entryInfo struct {
+	name  string
+	entry Entry
+}
 
-func (i entryInfo) Name() string { return i.entry.Path[strings.LastIndexByte(i.entry.Path, '/')+1:] }
+func (i entryInfo) Name() string { return path.Base(i.name) }
 func (i entryInfo) Size() int64  { return i.entry.Size }
 func (i entryInfo) IsDir() bool  { return i.entry.Mode.IsDir() }
 func (i entryInfo) Sys() any     { return i.entry }

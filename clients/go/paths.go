@@ -170,7 +170,7 @@ func uploadPath(localPath string, given *string, isFile bool) (string, error) {
 func defaultArtifactPath(localPath string) (string, error) {
 	clean := filepath.ToSlash(filepath.Clean(localPath))
 	if clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", failf("%s lies outside the working directory: say by WithArtifactPath where it goes in the run", quote(localPath))
+		return "", failf("%s lies outside the working directory: give artifact_path (WithArtifactPath) to say where it goes in the run", quote(localPath))
 	}
 	if volume := filepath.VolumeName(localPath); volume != "" {
 		clean = clean[len(volume):]

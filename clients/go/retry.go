@@ -57,9 +57,8 @@ func (r *retrier) wait(ctx context.Context, err error) error {
 	if !r.reached || !a.retryable() || left <= 0 {
 		return r.client.failure(err, r.reached)
 	}
-	longest := min(firstBackoff<<min(r.failures, 10), maxBackoff)
+	timer := time.NewTimer(min(left, max(a.retryAfter, rand.N(longestWait(r.failures)))))
 	r.failures++
-	timer := time.NewTimer(min(left, max(a.retryAfter, rand.N(longest))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -68,6 +67,11 @@ func (r *retrier) wait(ctx context.Context, err error) error {
 	case <-ctx.Done():
 		return cancelled(ctx)
 	}
+}
+
+// longestWait is the most that is waited after so many failures.
+func longestWait(failures int) time.Duration {
+	return min(firstBackoff<<min(failures, 10), maxBackoff)
 }
 
 // wake has a connection that failed before be made again now. Without it, a call would fail by what was true a while ago.

@@ -15,6 +15,9 @@ import (
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
 
+// changingReads is how often a file that changes while it is read is read in all.
+const changingReads = 2
+
 // smallBytes is up to where a chunk gets a buffer of its own size instead of one from the pool.
 const smallBytes = 32 << 10
 
@@ -118,13 +121,13 @@ func (s *sender) file(path, local string) error {
 		return err
 	}
 	again := s.upload.damaged[path]
-	for tries := 1; ; tries++ {
+	for reads := 1; ; reads++ {
 		err := s.fileOnce(path, local, persisted, &again)
 		if err != errChanged {
 			return err
 		}
-		if tries == 2 {
-			return failf("%s changed while it was read, twice", quote(local))
+		if reads == changingReads {
+			return failf("%s changed while it was read, twice: upload it when nothing writes to it", quote(local))
 		}
 		again++
 		persisted = nil

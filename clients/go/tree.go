@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
@@ -255,6 +256,9 @@ func writeFailure(local string, err error) *DstackError {
 		what = p.Err
 	} else if l, ok := errors.AsType[*os.LinkError](err); ok {
 		what = l.Err
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return failf("%s is not a folder, or lies in what is none: %w", quote(local), err)
 	}
 	return &DstackError{Message: fmt.Sprintf("%s can't be written: %v", quote(local), what), Err: err}
 }

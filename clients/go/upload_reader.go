@@ -124,7 +124,7 @@ func (b *readerBody) sendKept(s *sender, spans []*artifactsv1.ByteSpan) (int64, 
 		if len(spans) == 0 || spans[0].GetOffset() > 0 || int64(spans[0].GetLength()) < start {
 			return 0, failf("%s can't be continued: the server lost bytes that were read too long ago", quote(b.path))
 		}
-		if err := s.skip(start); err != nil {
+		if err := s.skip(int64(spans[0].GetLength())); err != nil {
 			return 0, err
 		}
 		s.meter.add(int(start))
@@ -162,7 +162,10 @@ func sendMissing(s *sender, buffer mem.Buffer, offset int64, spans []*artifactsv
 		if len(spans) > 0 && int64(spans[0].GetOffset()) <= offset {
 			to = min(to, int64(spans[0].GetOffset()+spans[0].GetLength()))
 			s.meter.add(int(to - offset))
-			err = s.skip(to - offset)
+			// A span is left out as a whole, when its first byte comes by.
+			if int64(spans[0].GetOffset()) == offset {
+				err = s.skip(int64(spans[0].GetLength()))
+			}
 		} else {
 			if len(spans) > 0 {
 				to = min(to, int64(spans[0].GetOffset()))

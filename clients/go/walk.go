@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
@@ -112,11 +113,13 @@ func (w *walker) entry(path, local string) error {
 		w.skip(local, mode)
 		return nil
 	}
+	if !utf8.ValidString(path) {
+		return failf("%s can't be uploaded: its name is not valid UTF-8", quote(local))
+	}
 	if problem := pathProblem(path); problem != "" {
-		return &DstackError{
-			Message: fmt.Sprintf("%s can't be uploaded: its artifact path %s %s", quote(local), quote(path), problem),
-			Reason:  ReasonPathInvalid, Metadata: map[string]string{"path": path},
-		}
+		d := failf("%s can't be uploaded: its path in the run %s", quote(local), problem)
+		d.Reason, d.Metadata = ReasonPathInvalid, map[string]string{"path": path}
+		return d
 	}
 	if mode.IsRegular() {
 		return w.file(path, local, info)

@@ -1,0 +1,151 @@
+package artifacts_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
+)
+
+// childArgument has the test's program be a client of its own, which can be killed.
+const childArgument = "as-a-client"
+
+// runChild does what its arguments say: upload URL PROJECT LOCAL RUN, or download URL PROJECT RUN LOCAL.
+func runChild(args []string) int {
+	c, err := artifacts.NewClient(artifacts.WithURL(args[1]), artifacts.WithProject(args[2]))
+	if err == nil && args[0] == "upload" {
+		_, err = c.Upload(context.Background(), args[3], artifacts.WithArtifactPath(""), artifacts.WithRun(args[4]))
+	} else if err == nil {
+		_, err = c.Download(context.Background(), artifacts.Run(args[3]), artifacts.WithLocalPath(args[4]))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// startChild runs the program as a client; kill ends it as the system does when memory runs out.
+func startChild(t testing.TB, args ...string) (kill func() bool, wait func() error) {
+	t.Helper()
+	command := exec.Command(os.Args[0], append([]string{childArgument}, args...)...)
+	command.Stderr = os.Stderr
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() bool {
+		_ = command.Process.Kill()
+		return true
+	}, command.Wait
+}
+
+func TestAnUploadKilledAtAnyPointLeavesNothingAndGoesOn(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, sharedServer(t))
+	dir := writeTree(t, largeBytes)
+	for _, at := range []int64{2_000, 1 << 20, 25 << 20, 45 << 20} {
+		project := fmt.Sprint("upload-killed-", at)
+		c := p.client(t, artifacts.WithProject(project))
+		killed := make(chan struct{})
+		var kill func() bool
+		started := make(chan struct{})
+		p.up.at(at, func() bool {
+			<-started
+			defer close(killed)
+			return kill()
+		})
+		kill, wait := startChild(t, "upload", p.url, project, dir, "r")
+		close(started)
+		if err := wait(); err == nil {
+			t.Fatal("it was not killed")
+		}
+		<-killed
+		p.up.set(nil)
+		if runs, err := c.Runs(testContext(t)); err != nil || len(runs) > 0 {
+			t.Errorf("killed at %d: %+v, %v", at, runs, err)
+		}
+		uploads, err := c.Uploads(testContext(t))
+		options := []artifacts.UploadOption{artifacts.WithArtifactPath(""), artifacts.WithRun("r")}
+		switch {
+		case err == nil && len(uploads) == 1 && uploads[0].Run == "r":
+			options = append(options, artifacts.WithUploadID(uploads[0].ID))
+		case err != nil || len(uploads) > 0 || at > 1<<20: // So early the server may not have begun it.
+			t.Fatalf("killed at %d: %+v, %v", at, uploads, err)
+		}
+		p.up.set(nil)
+		u, err := c.Upload(testContext(t), dir, options...)
+		if err != nil || u.Commit != 1 || u.Files != 41 {
+			t.Fatalf("killed at %d: %+v, %v", at, u, err)
+		}
+		if sent := p.up.bytes.Load(); sent > u.Bytes-at+30<<20 {
+			t.Errorf("killed at %d: %d bytes were sent for the rest", at, sent)
+		}
+		out := t.TempDir()
+		if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out)); err != nil {
+			t.Fatal(err)
+		}
+		sameTree(t, dir, out)
+	}
+}
+
+func TestADownloadKilledAtAnyPointLeavesWholeFilesAndGoesOn(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, sharedServer(t))
+	c := p.client(t, artifacts.WithProject("download-killed"))
+	dir := writeTree(t, largeBytes)
+	if _, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{2_000, 1 << 20, 25 << 20, 45 << 20} {
+		out := t.TempDir()
+		var kill func() bool
+		started := make(chan struct{})
+		p.down.at(at, func() bool {
+			<-started
+			return kill()
+		})
+		kill, wait := startChild(t, "download", p.url, "download-killed", "r", out)
+		close(started)
+		if err := wait(); err == nil {
+			t.Fatal("it was not killed")
+		}
+		wholeFiles(t, dir, out)
+		p.down.set(nil)
+		if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out)); err != nil {
+			t.Fatal(err)
+		}
+		// What the system had not taken from the pipe by then is lost.
+		if got := p.down.bytes.Load(); got > largeBytes-at+12<<20 {
+			t.Errorf("killed at %d: %d bytes were fetched for the rest", at, got)
+		}
+		sameTree(t, dir, out)
+	}
+}
+
+// wholeFiles checks that every file of a download is one of those that were uploaded, or is a partial one.
+func wholeFiles(t testing.TB, want, got string) {
+	t.Helper()
+	err := filepath.WalkDir(got, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".partial") {
+			return err
+		}
+		a, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(want, strings.TrimPrefix(path, got)))
+		if err == nil && string(a) != string(b) {
+			err = errors.New(path + " is half a file")
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
