@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { defaultServerUrl } from "../lib/addresses.ts";
 import { nameProblem } from "../lib/names.ts";
 import { type CommonFlags, command } from "./command.ts";
@@ -28,7 +28,14 @@ export function serveCommand(signal: AbortSignal, version: string): Command {
     .option("--tls-cert <file>", "the certificate for https, in PEM")
     .option("--tls-key <file>", "its key, in PEM")
     .option("--tls-client-ca <file>", "clients must show a certificate of this authority, in PEM")
-    .option("--log-level <level>", "of the log on stderr: error, warn, info or debug (default: info; warn with --quiet)")
+    .addOption(
+      new Option("--log-level <level>", "of the log on stderr (default: info; warn with --quiet)").choices([
+        "error",
+        "warn",
+        "info",
+        "debug",
+      ]),
+    )
     .action(async (_flags: unknown, self: Command) => serve(self.optsWithGlobals() as Flags, version, signal));
 }
 

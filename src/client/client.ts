@@ -145,9 +145,7 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
 
   async function doing<T>(what: Doing, work: () => Promise<T>): Promise<T> {
     try {
-      const result = await work();
-      reached = true;
-      return result;
+      return await work();
     } catch (error) {
       throw toDstackError(error, what, settings.url);
     }
@@ -155,7 +153,11 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
 
   // A server that never answered is told of at once; one that did is waited for.
   const call = <T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> =>
-    doing("other", () => (reached ? link.retrying(work, signal) : work()));
+    doing("other", async () => {
+      const result = await (reached ? link.retrying(work, signal) : work());
+      reached = true;
+      return result;
+    });
 
   async function allPages<P extends { nextPageToken: string }, T>(
     fetch: (pageToken: string) => Promise<P>,

@@ -114,7 +114,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 
   async function stop(): Promise<void> {
-    logger.info({ running: calls.running }, "stopping");
+    // Who couldn't even begin has its error to tell, and no end of a life.
+    const level = ready ? "info" : "debug";
+    logger[level]({ running: calls.running }, "stopping");
     stopping.abort();
     readiness.stop();
     for (const server of servers) if (server.listening) server.close();
@@ -134,14 +136,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     tls?.close();
     if (options.metrics === undefined)
       await metrics.close().catch((error: unknown) => logger.warn({ err: error }, "metrics did not close"));
-    logger.info("stopped");
+    logger[level]("stopped");
   }
 
   const urls: string[] = [];
   let stopped: Promise<void> | undefined;
+  let ready = false;
   const close = () => (stopped ??= stop());
   try {
     for (const address of addresses) urls.push(await open(address));
+    ready = true;
   } catch (error) {
     await close();
     throw error;
