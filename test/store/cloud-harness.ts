@@ -1,7 +1,7 @@
 /** Puts a cloud's driver and a real server of its protocol together for the conformance suite. */
 import { crc32cOfParts } from "../../src/lib/crc32c.ts";
 import type { Driver } from "../../src/store/driver.ts";
-import { type DamagingProxy, startDamagingProxy } from "../servers/damaging-proxy.ts";
+import { type HttpProxy, startHttpProxy } from "../servers/http-proxy.ts";
 import type { DriverHarness, FailingCall } from "./conformance.ts";
 
 export interface CloudServer {
@@ -22,7 +22,8 @@ const BUCKET = "conformance";
 
 export function cloudHarness<Server extends CloudServer>(spec: CloudHarnessSpec<Server>): DriverHarness {
   let server: Server | undefined;
-  let proxy: DamagingProxy | undefined;
+  let proxy: HttpProxy | undefined;
+  const damaged: string[] = [];
   const running = (): Server => {
     if (server === undefined) throw new Error("the server isn't started");
     return server;
@@ -31,15 +32,17 @@ export function cloudHarness<Server extends CloudServer>(spec: CloudHarnessSpec<
     async start() {
       server = await spec.start();
       await spec.createBucket(server, BUCKET);
-      proxy = await startDamagingProxy(server.url);
+      proxy = await startHttpProxy(server.url);
+      proxy.onRequest = ({ method, path }) =>
+        method === "GET" && damaged.some((key) => path.endsWith(key)) ? { kind: "damageAnswer" } : undefined;
     },
     open: (space) => spec.open(running(), BUCKET, space, running().url),
     async openDamageable(space) {
-      const through = proxy as DamagingProxy;
+      const through = proxy as HttpProxy;
       const { pathname } = new URL(running().url);
       return {
         driver: await spec.open(running(), BUCKET, space, through.url + (pathname === "/" ? "" : pathname)),
-        damage: async (key) => through.damage(`${space}/${key}`),
+        damage: async (key) => void damaged.push(`${space}/${key}`),
       };
     },
     failures: spec.failures(running),
