@@ -30,11 +30,7 @@ export async function listEntries(
   const asked = checkPathOrRoot(query.prefix ?? "");
   const token = decodeEntryToken(query.pageToken);
   const resolved = await context.views.resolve(project, reference);
-  const pinned =
-    token && token.seq !== resolved.seq
-      ? { ...resolved, seq: token.seq, view: await context.views.at(project, token.run, token.seq) }
-      : resolved;
-  if (token && token.run !== resolved.run) throw invalidToken();
+  const pinned = token ? await pinnedTo(context, project, reference, resolved, token) : resolved;
   const prefix = await checkShown(pinned, asked, { reference });
 
   const limit = pageSize(query, ENTRY_PAGE);
@@ -58,6 +54,18 @@ export async function listEntries(
     run: pinned.run,
     commit: pinned.seq,
   };
+}
+
+/** The commit of the first page, if the run still has it: a token is the client's word. */
+async function pinnedTo(
+  context: Context,
+  project: string,
+  reference: Reference,
+  resolved: ResolvedView,
+  { run, seq }: EntryToken,
+): Promise<ResolvedView> {
+  if (run !== resolved.run || ("tag" in reference && seq !== resolved.seq)) throw invalidToken();
+  return seq === resolved.seq ? resolved : context.views.resolve(project, { run, commit: seq });
 }
 
 async function* levels(

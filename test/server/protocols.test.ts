@@ -6,19 +6,7 @@ import { UploadState } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { createArtifactsClient } from "../../src/grpc-js.ts";
 import { failureOf } from "../../src/wire/status.ts";
-import {
-  all,
-  clientOf,
-  collect,
-  RUN,
-  reasonOf,
-  say,
-  startTestServer,
-  type TestServer,
-  TOKEN,
-  TRANSPORTS,
-  uploadMessages,
-} from "./support.ts";
+import { all, clientOf, collect, RUN, reasonOf, startTestServer, type TestServer, TOKEN, TRANSPORTS, uploadMessages } from "./support.ts";
 
 const BIG = Buffer.alloc(3 * 1024 * 1024 + 17, "0123456789abcdef");
 const FILES = { "a.txt": "hello", "dir/b.bin": BIG, "dir/empty": "" };
@@ -105,32 +93,6 @@ describe("the server speaks", () => {
         assert.ok((await client().listUploads({})).uploads.some((each) => each.uploadId === uploadId));
         await client().abortUpload({ uploadId });
         assert.equal(await reasonOf(() => client().upload(uploadMessages({ run, uploadId }, FILES))), "UPLOAD_GONE");
-      });
-
-      it("refuses messages out of order", async () => {
-        const start = say("start", { uploadId: randomUUID(), target: { case: "run", value: run } });
-        const file = say("file", { path: "x", type: EntryType.FILE });
-        const orders = [
-          [],
-          [file],
-          [start, start],
-          [start, say("chunk", Buffer.from("x"))],
-          [start, say("skip", 1n)],
-          [start, say("fileEnd", { size: 0n })],
-          [start, file, say("finish", {})],
-          [start, say("file", { path: "x" })],
-          [start, { message: { case: undefined } as const }],
-        ];
-        for (const order of orders) {
-          const reason = await reasonOf(() =>
-            client().upload(
-              (async function* () {
-                yield* order;
-              })(),
-            ),
-          );
-          assert.equal(reason, "MESSAGE_INVALID", order.map(({ message }) => message.case).join());
-        }
       });
 
       it("names a reason, a code and metadata in each error", async () => {
