@@ -1,45 +1,75 @@
 /**
- * `npm run bench -- [CASE...] [--rounds N] [--json] [--profile FOLDER] …`: rates, CPU time and memory of what the project does, next to what else
- * could do it, measured in the same rounds.
+ * `npm run bench -- [CASE...] [--quick] [--json] [--publish] [--profile FOLDER] …`: rates, CPU time and memory of what the project does, next to
+ * what else could do it, measured in the same rounds. docs/benchmarks.md says how to read what it prints.
  */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Figure } from "./measure.ts";
+import { NODE_FLAGS } from "./processes.ts";
 import { report } from "./report.ts";
 import type { Settings } from "./settings.ts";
+import type { TreeSize } from "./trees.ts";
 
-const CASES: Readonly<Record<string, () => Promise<{ run: (settings: Settings) => Promise<Figure[]> }>>> = {
-  null: () => import("./cases/null.ts"),
+type Case = (settings: Settings) => Promise<Figure[]>;
+const CASES: Readonly<Record<string, () => Promise<Case>>> = {
+  null: async () => (await import("./cases/null.ts")).run,
+  memory: async () => (await import("./cases/stores.ts")).memory,
+  file: async () => (await import("./cases/stores.ts")).file,
+  s3: async () => (await import("./cases/stores.ts")).s3,
 };
+const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
+const KIB = 1024;
+const MIB = 1024 * KIB;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    rounds: { type: "string", default: "5" },
-    "large-mib": { type: "string", default: "1024" },
-    "small-files": { type: "string", default: "10000" },
+    /** One round, a fourth of the bytes and files: whether all works, not how fast. */
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    "large-mib": { type: "string" },
+    "small-files": { type: "string" },
+    /** The same as naming the case. */
+    store: { type: "string", multiple: true, default: [] },
     tcp: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     profile: { type: "string" },
+    /** Which of the three trees, by `large`, `medium` and `small`. */
+    trees: { type: "string", default: "large,medium,small" },
+    /** Leaves out contenders whose names don't hold it. */
+    only: { type: "string", multiple: true, default: [] },
+    /** On a disk or in memory, as the file system of this folder is. */
     folder: { type: "string", default: tmpdir() },
-    store: { type: "string" },
-    clients: { type: "string", default: "" },
   },
 });
 
+const scale = values.quick ? 4 : 1;
+const largeBytes = Number(values["large-mib"] ?? 1024 / scale) * MIB;
+const smallFiles = Number(values["small-files"] ?? 10_000 / scale);
+const TREES: Readonly<Record<string, TreeSize>> = {
+  large: { files: 1, bytes: largeBytes },
+  medium: { files: 1_000 / scale, bytes: 256 * KIB },
+  small: { files: smallFiles, bytes: 4 * KIB },
+};
+function treeOf(name: string): TreeSize {
+  const tree = TREES[name];
+  if (tree === undefined) throw new Error(`no tree ${name}; there are ${Object.keys(TREES).join(", ")}`);
+  return tree;
+}
 const folder = await mkdtemp(join(values.folder, "dstack-artifacts-bench-"));
 if (values.profile !== undefined) await mkdir(values.profile, { recursive: true });
 const settings: Settings = {
-  rounds: Number(values.rounds),
-  largeBytes: Number(values["large-mib"]) * 1024 * 1024,
-  smallFiles: Number(values["small-files"]),
+  rounds: Number(values.rounds ?? (values.quick ? 1 : 5)),
+  largeBytes,
+  smallFiles,
+  trees: values.trees.split(",").map((name) => treeOf(name)),
   tcp: values.tcp,
+  only: values.only,
   profile: values.profile,
   folder,
-  store: values.store,
-  clients: values.clients.split(",").filter((name) => name !== ""),
   progress: (text) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
   },
@@ -49,20 +79,26 @@ const machine = {
   cores: availableParallelism(),
   memoryGb: Math.round(totalmem() / 1e9),
   node: process.version,
+  nodeFlags: NODE_FLAGS.join(" "),
   platform: `${process.platform} ${process.arch}`,
+  folder: values.folder,
   date: new Date().toISOString(),
 };
+const asked = [...positionals, ...values.store];
 const figures: Figure[] = [];
 try {
-  for (const name of positionals.length > 0 ? positionals : Object.keys(CASES)) {
+  for (const name of asked.length > 0 ? asked : Object.keys(CASES)) {
     const load = CASES[name];
     if (load === undefined) throw new Error(`no case ${name}; there are ${Object.keys(CASES).join(", ")}`);
-    figures.push(...(await (await load()).run(settings)));
+    figures.push(...(await (await load())(settings)));
   }
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
 if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-if (values.json) console.log(JSON.stringify({ machine, figures }, null, 2));
+const results = JSON.stringify({ machine, figures }, null, 2);
+await mkdir(RESULTS, { recursive: true });
+await writeFile(join(RESULTS, `${machine.date.replaceAll(":", "-")}.json`), results);
+if (values.json) console.log(results);
 else
   console.log(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, Node ${machine.node}, ${machine.date}\n${report(figures)}`);

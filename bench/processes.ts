@@ -1,10 +1,11 @@
 /** Starts the processes of a benchmark, sends them tasks and collects what they cost. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type { Answer, Request, Task, Usage } from "./worker.ts";
 
 /** What the package's bin sets for itself: the bytes of a stream are young garbage, and copied by the collector where this is small. */
-const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? "--max-semi-space-size=32").split(" ").filter((flag) => flag !== "");
+export const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? "--max-semi-space-size=32").split(" ").filter((flag) => flag !== "");
 /** Ticks of /proc/PID/stat in a second, on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
@@ -16,14 +17,22 @@ export interface Worker {
 }
 
 /** Starts `worker.ts` in a role. With `profile`, it leaves a CPU profile in that folder. */
-export async function startWorker(role: string, options: Record<string, unknown> = {}, profile?: string): Promise<Worker> {
+export async function startWorker(
+  role: string,
+  options: Record<string, unknown> = {},
+  profile?: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Worker> {
   const execArgv = [
     ...NODE_FLAGS,
     ...(profile === undefined
       ? []
       : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${role}.${process.hrtime.bigint()}.cpuprofile`]),
   ];
-  const child = fork(new URL("./worker.ts", import.meta.url), [role, JSON.stringify(options)], { execArgv });
+  const child = fork(new URL("./worker.ts", import.meta.url), [role, JSON.stringify(options)], {
+    execArgv,
+    env: { ...process.env, ...env },
+  });
   const ready = await next(child, role);
   const ask = async (request: Request): Promise<Answer> => {
     const answered = next(child, role);
@@ -65,6 +74,27 @@ function next(child: ChildProcess, role: string): Promise<Answer> {
     };
     child.once("message", onMessage).once("exit", onExit);
   });
+}
+
+/** Starts a server of any program, and waits until it has printed its first line. */
+export async function startProgram(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ pid: number; stop(): Promise<void> }> {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  const ended = exited.then(([code]) => Promise.reject(new Error(`${command} ${args.join(" ")} ended with ${code}`)));
+  ended.catch(() => {});
+  await Promise.race([once(child.stdout, "data"), ended]);
+  child.stdout.resume();
+  return {
+    pid: child.pid as number,
+    async stop() {
+      child.kill("SIGTERM");
+      await exited;
+    },
+  };
 }
 
 /** Runs a command to its end; CPU by the shell's `time`, which counts children. */

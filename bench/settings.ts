@@ -1,3 +1,5 @@
+import type { TreeSize } from "./trees.ts";
+
 /** What a run of the benchmarks is told. */
 export interface Settings {
   /** Measured rounds; one more before them isn't counted. */
@@ -6,15 +8,15 @@ export interface Settings {
   readonly largeBytes: number;
   /** How many files of 4 KiB. */
   readonly smallFiles: number;
+  /** What is transferred to and from stores. */
+  readonly trees: readonly TreeSize[];
   /** Loopback TCP instead of Unix sockets. */
   readonly tcp: boolean;
   /** A folder for CPU profiles of our processes. */
   readonly profile: string | undefined;
   /** Where files and stores are made. */
   readonly folder: string;
-  /** A kind of store besides those on this machine. */
-  readonly store: string | undefined;
-  /** Clients in other languages. */
-  readonly clients: readonly string[];
+  /** Contenders whose names hold none of these are left out; empty: all take part. */
+  readonly only: readonly string[];
   readonly progress: (text: string) => void;
 }

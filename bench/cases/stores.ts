@@ -1,0 +1,65 @@
+/** Files from disk to a store and back, by our server and by what else could do it. The first contender is what ratios refer to. */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { startVersitygw } from "../../test/servers/s3.ts";
+import { copy } from "../contenders/copy.ts";
+import { commandLine, library } from "../contenders/ours.ts";
+import { rclone, s5cmd } from "../contenders/s3-tools.ts";
+import { unary } from "../contenders/unary.ts";
+import { type Contender, type Figure, measure } from "../measure.ts";
+import type { Settings } from "../settings.ts";
+import { treeTasks } from "../trees.ts";
+
+const BUCKET = "bench";
+
+export async function memory(settings: Settings): Promise<Figure[]> {
+  const { folder, profile } = settings;
+  return race("memory", settings, [["library", () => library({ store: "memory:", folder, profile })]]);
+}
+
+export async function file(settings: Settings): Promise<Figure[]> {
+  const { folder, profile } = settings;
+  const store = (name: string) => join(folder, `store-${name}`);
+  await mkdir(store("cp"));
+  return race("file", settings, [
+    ["cp", () => copy(store("cp"), folder)],
+    ["library", () => library({ store: store("library"), folder, profile })],
+    ["command line", () => commandLine({ store: store("command-line"), folder })],
+    ["unary", () => unary(folder)],
+  ]);
+}
+
+export async function s3(settings: Settings): Promise<Figure[]> {
+  const { folder, profile } = settings;
+  const server = await startVersitygw();
+  try {
+    await server.createBucket(BUCKET);
+    const store = `s3://${BUCKET}/ours?endpoint=${server.url}&path_style=true`;
+    return await race("s3", settings, [
+      ["s5cmd", () => s5cmd(server, BUCKET, folder)],
+      ["rclone", () => rclone(server, BUCKET, folder)],
+      ["library", () => library({ store, folder, env: server.env, profile })],
+    ]);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** A contender's name, and how it is made ready. */
+type Entrant = readonly [name: string, open: () => Contender | Promise<Contender>];
+
+async function race(name: string, settings: Settings, entrants: readonly Entrant[]): Promise<Figure[]> {
+  const { folder, trees, rounds, only, progress } = settings;
+  const source = join(folder, "trees");
+  const contenders: Contender[] = [];
+  for (const [contender, open] of entrants) {
+    if (only.length === 0 || only.some((part) => contender.includes(part))) contenders.push(await open());
+  }
+  try {
+    const tasks = trees.flatMap((tree) => treeTasks(source, tree));
+    return await measure(name, contenders, tasks, rounds, 1, progress);
+  } finally {
+    for (const contender of contenders) await contender.close();
+    await rm(source, { recursive: true, force: true });
+  }
+}
