@@ -1,0 +1,25 @@
+/** At how many points a fault is tried: few in the short form, all that were promised in the long one (`DSTACK_ARTIFACTS_FAULTS=long`). */
+import assert from "node:assert/strict";
+
+export const IS_LONG = process.env["DSTACK_ARTIFACTS_FAULTS"] === "long";
+
+export interface Points {
+  readonly count: number;
+  /** Points from 1 to `last`, spread evenly; more than there are come round again. */
+  of(last: number): number[];
+  /** Prints how many faults struck, and fails if some did not. */
+  report(what: string, fired: number): void;
+}
+
+export function pointsOf(short: number, long: number): Points {
+  const count = IS_LONG ? long : short;
+  return {
+    count,
+    of: (last) => Array.from({ length: count }, (_, i) => (count <= last ? 1 + Math.floor((i * last) / count) : 1 + (i % last))),
+    report(what, fired) {
+      console.log(`      ${what}: ${count} points, ${fired} faults struck`);
+      // Counts differ a little from one time to the next: the last points may lie behind the end.
+      assert.ok(fired >= count * 0.97, `${fired} of ${count} faults struck`);
+    },
+  };
+}
