@@ -6,11 +6,12 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 import grpc
 
-from ._cancel import current
+from ._cancel import Call, current
 from ._errors import DstackError
 from ._retry import Patience
 from ._settings import Settings, grpc_target
@@ -50,6 +51,8 @@ class Channel:
 
     def __init__(self, settings: Settings) -> None:
         self.pid = os.getpid()
+        # A channel that found no server fails calls for a while without looking again. When to look is ours to say.
+        self.unreachable = False
         self.channel = _open(settings)
         self.stub = ArtifactsServiceStub(self.channel)
         # As the stub's own, but for chunks, which are most of the bytes: those are not copied into messages and out of them.
@@ -63,6 +66,28 @@ class Channel:
             request_serializer=pb.DownloadRequest.SerializeToString,
             response_deserializer=_deserialize,
         )
+
+    def is_usable(self) -> bool:
+        """Whether it is good for another call."""
+        return self.pid == os.getpid() and not self.unreachable
+
+    def close(self) -> None:
+        """Ends the connection, unless it is the parent's of a fork."""
+        if self.pid == os.getpid():
+            self.channel.close()
+        else:
+            _inherited.append(self)
+
+    @contextmanager
+    def watching(self, call: Call) -> Iterator[None]:
+        """While the block runs, the call is cancelled with the caller; and when the block fails."""
+        try:
+            with current().watching(call):
+                yield
+        except grpc.RpcError as error:
+            if failure_of(error).unreachable:
+                self.unreachable = True
+            raise
 
 
 # Channels of the parent, in a fork of it: kept, since closing one would end the parent's connection.
@@ -84,17 +109,17 @@ class Connection:
     def open(self) -> Channel:
         """The channel for the next call."""
         channel = self._channel
-        if channel is not None and channel.pid == os.getpid():
+        if channel is not None and channel.is_usable():
             return channel
-        if channel is not None:
+        if channel is not None and channel.pid != os.getpid():
             # Another thread of the parent may have held the lock as it forked.
             self._lock = threading.Lock()
         with self._lock:
             if self._closed:
                 raise DstackError("the client is closed")
-            if self._channel is None or self._channel.pid != os.getpid():
+            if self._channel is None or not self._channel.is_usable():
                 if self._channel is not None:
-                    _inherited.append(self._channel)
+                    self._channel.close()
                 self._channel = Channel(self.settings)
             return self._channel
 
@@ -102,12 +127,8 @@ class Connection:
         """Ends the connection; calls that run fail."""
         self._closed = True
         channel, self._channel = self._channel, None
-        if channel is None:
-            return
-        if channel.pid == os.getpid():
-            channel.channel.close()
-        else:
-            _inherited.append(channel)
+        if channel is not None:
+            channel.close()
 
     def error(self, failure: Failure, doing: Doing) -> DstackError:
         """The error that a caller sees."""
@@ -144,8 +165,9 @@ class Connection:
         self, method: Callable[[ArtifactsServiceStub], grpc.UnaryUnaryMultiCallable[Request, Response]], request: Request
     ) -> Response:
         """Makes one call. Raises grpc.RpcError."""
-        call = method(self.open().stub).future(request, metadata=self.metadata)
-        with current().watching(call):
+        channel = self.open()
+        call = method(channel.stub).future(request, metadata=self.metadata)
+        with channel.watching(call):
             return call.result()
 
     def stream(
@@ -155,12 +177,13 @@ class Connection:
         doing: Doing = "other",
     ) -> Iterator[Response]:
         """The responses of a call, which is cancelled when the iteration is left."""
-        call = method(self.open().stub)(request, metadata=self.metadata)
-        with current().watching(call):
-            try:
+        channel = self.open()
+        call = method(channel.stub)(request, metadata=self.metadata)
+        try:
+            with channel.watching(call):
                 yield from call
-            except grpc.RpcError as error:
-                raise self.error(failure_of(error), doing) from error
+        except grpc.RpcError as error:
+            raise self.error(failure_of(error), doing) from error
 
 
 def _serialize(message: pb.UploadRequest | bytes) -> bytes:

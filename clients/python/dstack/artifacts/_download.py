@@ -23,7 +23,7 @@ from .v1 import entries_pb2 as entries
 # How often a file that arrives damaged is fetched.
 DAMAGED_FILE_FETCHES = 2
 # Files that are looked for before they are asked for, at a time: with the longest paths, as many as the request can name.
-_LISTING_PAGE = 1000
+LISTING_PAGE = 1000
 
 
 def download_files(
@@ -99,7 +99,7 @@ class _Transfer:
             return
         page_token = ""
         while True:
-            page = self.list(_LISTING_PAGE, page_token)
+            page = self.list(LISTING_PAGE, page_token)
             sink.look(page.entries)
             page_token = page.next_page_token
             self._fetch(sink, page.entries[-1].path if page_token and page.entries else "")

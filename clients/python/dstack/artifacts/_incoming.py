@@ -14,7 +14,7 @@ from typing import TypeGuard
 import google_crc32c
 
 from ._errors import ArtifactsDownloadError
-from ._messages import nanoseconds_of
+from ._messages import PERMISSION_BITS, nanoseconds_of
 from ._paths import quote
 from ._tree import Place, failing
 from .v1 import entries_pb2 as entries
@@ -50,7 +50,7 @@ def wanted_of(entry: entries.Entry | entries.EntryHeader) -> Wanted:
     """What a listing or a header says of a file."""
     if not entry.HasField("size") or not entry.HasField("crc32c"):
         raise ArtifactsDownloadError(f"the server told no size or checksum of {quote(entry.path)}")
-    mode = entry.mode & 0o777 if entry.HasField("mode") else _DEFAULT_MODE
+    mode = entry.mode & PERMISSION_BITS if entry.HasField("mode") else _DEFAULT_MODE
     mtime_ns = nanoseconds_of(entry.mtime) if entry.HasField("mtime") else None
     return Wanted(entry.path, entry.size, entry.crc32c, mode, mtime_ns)
 
@@ -98,6 +98,7 @@ class Incoming:
         self._crc32c: int | None = 0
         self.length = keep
         with failing(final.shown):
+            final.refuse_folder()
             self._file = _open_partial(self._partial)
             try:
                 os.ftruncate(self._file, keep)

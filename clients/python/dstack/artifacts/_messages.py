@@ -23,6 +23,8 @@ from .v1 import entries_pb2 as entries
 CHUNK_BYTES = 1024 * 1024
 # How often a file that changes is begun again.
 READS_OF_A_CHANGING_FILE = 2
+# What is kept of a mode.
+PERMISSION_BITS = 0o777
 NS_PER_SECOND = 1_000_000_000
 
 # A message, or the bytes of one.
@@ -120,7 +122,7 @@ def _one_file(item: LocalEntry, plan: Plan, counts: Counts, on_bytes: Callable[[
             size, mtime_ns = found.st_size, found.st_mtime_ns
             attempt = plan.attempt_of(item.path, size, mtime_ns)
             spans = plan.spans_of(item.path, size, mtime_ns, attempt)
-            yield header_message(item.path, "file", mtime_ns, mode=found.st_mode & 0o777, size=size, attempt=attempt)
+            yield header_message(item.path, "file", mtime_ns, mode=found.st_mode & PERMISSION_BITS, size=size, attempt=attempt)
             cutter = Cutter(spans)
             crc32c = 0
             os.lseek(file, 0, os.SEEK_SET)

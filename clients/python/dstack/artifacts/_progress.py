@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 ShowProgress: TypeAlias = "bool | Callable[[int, int | None], None] | None"
 
 # Between two calls of a function.
-_REPORT_SECONDS = 0.1
+REPORT_SECONDS = 0.1
 
 
 class _Bar(Protocol):
@@ -43,7 +43,7 @@ class Progress:
         if self._bar is not None and done > self._bar.n:
             self._bar.update(done - self._bar.n)
         elif self._report is not None and time.monotonic() >= self._next_report:
-            self._next_report = time.monotonic() + _REPORT_SECONDS
+            self._next_report = time.monotonic() + REPORT_SECONDS
             self._report(done, self._total)
 
     def __enter__(self) -> Progress:

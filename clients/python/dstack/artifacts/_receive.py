@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ._cancel import current
 from ._connection import Connection, Incoming
 from ._errors import ArtifactsDownloadError
 from ._pipe import Pipe
@@ -16,10 +15,11 @@ from .v1 import artifacts_pb2 as pb
 @contextmanager
 def receive(connection: Connection, request: pb.DownloadRequest) -> Iterator[Iterator[Incoming]]:
     """Gives messages and, as bytes, chunks. They end when the server said that all is well; else with grpc.RpcError."""
-    call = connection.open().download(request, metadata=connection.metadata)
+    channel = connection.open()
+    call = channel.download(request, metadata=connection.metadata)
     pipe: Pipe[Incoming] = Pipe()
     thread = threading.Thread(target=_pump, args=(call, pipe), name="dstack-artifacts-receive", daemon=True)
-    with current().watching(call):
+    with channel.watching(call):
         thread.start()
         try:
             yield pipe

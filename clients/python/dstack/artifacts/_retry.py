@@ -10,6 +10,7 @@ from ._status import Failure
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 2.0
+WAIT_FACTOR = 2
 
 
 class Patience:
@@ -41,7 +42,7 @@ class Patience:
         left = self._timeout - (now - self._since)
         if left <= 0:
             return False
-        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(self._failures, 10))
+        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * WAIT_FACTOR ** min(self._failures, 10))
         self._failures += 1
         self._cancellation.sleep(min(left, max(failure.retry_after or 0.0, random.uniform(0, longest))))
         return True

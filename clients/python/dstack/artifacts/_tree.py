@@ -41,15 +41,15 @@ class Place:
         with suppress(FileNotFoundError):
             os.unlink(self.name, dir_fd=self.folder)
 
+    def refuse_folder(self) -> None:
+        """Fails if a folder is there."""
+        found = self.stat()
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise ArtifactsDownloadError(f"{quote(self.shown)} is a folder, but the run has a file there")
+
     def rename_to(self, final: Place) -> None:
-        """Replaces what is at `final`, unless it is a folder."""
-        try:
-            os.rename(self.name, final.name, src_dir_fd=self.folder, dst_dir_fd=final.folder)
-        except OSError as error:
-            found = final.stat()
-            if found is not None and stat.S_ISDIR(found.st_mode):
-                raise ArtifactsDownloadError(f"{quote(final.shown)} is a folder, but the run has a file there") from error
-            raise
+        """Replaces what is at `final`."""
+        os.rename(self.name, final.name, src_dir_fd=self.folder, dst_dir_fd=final.folder)
 
 
 class Tree:
@@ -105,14 +105,11 @@ class Tree:
             raise ArtifactsDownloadError(f"{quote(path)} is a link that {problem}: download a folder that holds both")
         final = self.place(path)
         with failing(final.shown):
+            final.refuse_folder()
             place = final.beside(partial)
             place.remove()
             os.symlink(target, partial, dir_fd=final.folder)
-            try:
-                place.rename_to(final)
-            except BaseException:
-                place.remove()
-                raise
+            place.rename_to(final)
 
     def finish(self) -> None:
         """Sets the folders' modes, the deepest first."""

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import grpc
 
-from ._cancel import current
 from ._connection import Connection
 from ._errors import ArtifactsUploadError
 from ._messages import Message, Persisted, Plan, nanoseconds_of, start_message, tree_messages
@@ -188,10 +187,11 @@ class _Upload:
     def _attempt(self) -> pb.UploadResponse:
         """Sends all of it once, but for what is persisted. Raises grpc.RpcError."""
         pipe: Pipe[Message] = Pipe()
-        call = self._connection.open().upload.future(iter(pipe), metadata=self._connection.metadata)
+        channel = self._connection.open()
+        call = channel.upload.future(iter(pipe), metadata=self._connection.metadata)
         # A server that answers early, with an error as a rule, takes no more.
         call.add_done_callback(lambda _: pipe.leave())
-        with current().watching(call), closing(self._messages()) as messages:
+        with channel.watching(call), closing(self._messages()) as messages:
             for message in messages:
                 if not pipe.put(message, len(message) if isinstance(message, bytes) else 0):
                     break

@@ -140,9 +140,19 @@ def _entry(path: str, local: str, type_: EntryType, found: os.stat_result) -> Lo
 def _check(path: str, local: str) -> None:
     problem = path_problem(path)
     if problem is not None:
+        if not _is_utf8(path):
+            raise ArtifactsUploadError(f"{quote(local)} can't be uploaded: its name is not valid UTF-8", reason="PATH_INVALID")
         raise ArtifactsUploadError(
             f"{quote(local)} can't be uploaded: its path in the run {problem}", reason="PATH_INVALID", metadata={"path": path}
         )
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
