@@ -47,6 +47,19 @@ describe("garbage collection", () => {
     assert.deepEqual((await fresh.listUploads(PROJECT)).uploads, []);
   });
 
+  it("removes it as soon as the grace period has passed twice", async () => {
+    const all = clocked();
+    const server = await all.open();
+    const dead = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: "r" });
+    await sendFile(dead, "orphan", "bytes");
+    await dead.close();
+    all.pass(HOUR);
+    await collect(server);
+    all.pass(HOUR);
+    await collect(server);
+    assert.deepEqual(dataKeys(all.store.keys), []);
+  });
+
   it("leaves an upload alone while its newest object is younger than the grace period", async () => {
     const all = clocked();
     const server = await all.open();
@@ -211,6 +224,9 @@ describe("garbage collection", () => {
       await collect(server);
     }
     assert.ok(!all.store.keys.some((key) => key.includes("/uploads/")));
+    const answered = await server.startUpload({ project: PROJECT, uploadId: finished, run: "r" });
+    assert.equal(answered.committed?.commit, 1, "at once, before anything is sent");
+    assert.equal((await server.getUpload(PROJECT, finished)).upload.state, "committed");
     for (let i = 0; i < 3; i++) {
       const again = await all.open();
       assert.equal((await upload(again, { run: "r", uploadId: finished }, { a: "1" })).commit, 1);

@@ -52,6 +52,23 @@ describe("deleting a run", () => {
     assert.deepEqual(await (await all.open()).deleteRun(PROJECT, "r", { requestId }), []);
   });
 
+  it("happens once, and is told twice, when one request is at two servers at once", async () => {
+    const all = servers();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    const requestId = randomUUID();
+    const held = holdFirst(puts(LOG));
+    server.driver.interceptor = held.interceptor;
+    const first = server.deleteRun(PROJECT, "r", { requestId });
+    await held.reached;
+    const other = await all.open();
+    assert.deepEqual(await other.deleteRun(PROJECT, "r", { requestId }), []);
+    await upload(other, { run: "r" }, { b: "2" });
+    held.release();
+    assert.deepEqual(await first, []);
+    assert.deepEqual(await show(other, { run: "r" }), { b: "2" });
+  });
+
   it("that is sent again, its answer lost, leaves a later run of the same name and its tags alone", async () => {
     const all = servers();
     const server = await all.open();

@@ -106,6 +106,8 @@ describe("an upload that is finished twice", () => {
       first.driver.interceptor = fault;
       await assert.rejects(upload(first, { run: "r", uploadId }, { a: "1" }), /broken off/);
       assert.ok(fault.fired > 0);
+      const session = await second.startUpload({ project: PROJECT, uploadId, run: "r" });
+      assert.equal(session.committed?.commit, 1, "before anything is sent again");
       const again = await upload(second, { run: "r", uploadId }, { a: "1" });
       assert.deepEqual(again, { project: PROJECT, run: "r", commit: 1, files: 1, bytes: 1 });
       assert.equal((await second.getRun(PROJECT, "r")).commits, 1);
@@ -339,6 +341,10 @@ describe("an upload that goes on", () => {
       { offset: 0, length: MIB },
       { offset: 2 * MIB, length: MIB },
     ]);
+    const wrong = await other.startUpload({ project: PROJECT, uploadId, run: "r" });
+    await wrong.file(header);
+    await assert.rejects(wrong.skip(2 * MIB), failsWith("PERSISTED_MISSING"));
+    await wrong.close();
     const session = await other.startUpload({ project: PROJECT, uploadId, run: "r" });
     await session.file(header);
     await session.skip(MIB);

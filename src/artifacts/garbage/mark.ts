@@ -1,10 +1,9 @@
 /** Finds what runs, tags and live uploads of a project reach. */
-import { LogEntrySchema, type Manifest, SnapshotSchema, UploadEndSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { LogEntrySchema, type Manifest, SnapshotSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { Context } from "../context.ts";
-import { endedKey, lastSegment, logKey, numberOf, runsPrefix, snapshotPrefix } from "../keys.ts";
+import { lastSegment, logKey, numberOf, runsPrefix, snapshotPrefix } from "../keys.ts";
 import { deletedSeqAfter } from "../log.ts";
 import { manifestLocations } from "../manifests/index.ts";
-import { finishOf } from "../uploads/commit.ts";
 import type { UploadRecord } from "./uploads.ts";
 
 /** The keys of all data objects that something reaches, as records name them. */
@@ -49,11 +48,9 @@ export async function markReachable(context: Context, project: string, uploads: 
     if (set.first?.change.case === "commit") await mark(set.first.change.value.manifest);
     else await markView(info.run, info.commit);
   }
-  for (const { id, start, live } of uploads) {
-    if (!live) continue;
-    if (start?.sourceRun) await markView(start.sourceRun, Number(start.sourceSeq));
-    const end = await objects.getFresh(endedKey(project, id), UploadEndSchema);
-    await mark(end && finishOf(end)?.manifest);
+  // The data of a live upload isn't judged; what a copy or a tag points at is another's.
+  for (const { start, live } of uploads) {
+    if (live && start?.sourceRun) await markView(start.sourceRun, Number(start.sourceSeq));
   }
   return reachable;
 }

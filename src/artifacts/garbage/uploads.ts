@@ -52,7 +52,7 @@ export async function listUploadRecords(context: Context, project: string, liveS
 
 /**
  * Closes the door on what is dead, so that no server that slept meanwhile can make a commit, a tag or a snapshot of it any more. `false` if
- * somebody was quicker, and it lives. What was committed before this is found by whoever marks what is reachable afterwards.
+ * somebody was quicker and made it in the meantime. What was made before this is found by whoever marks what is reachable afterwards.
  */
 export async function shutOut(context: Context, project: string, { id, start }: UploadRecord): Promise<boolean> {
   await closeFold(context, project, id);
