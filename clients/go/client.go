@@ -140,7 +140,7 @@ func NewClient(options ...ClientOption) (*Client, error) {
 	}, nil
 }
 
-// Close ends the connection; calls that run fail.
+// Close ends the connection; calls that run fail. A second call gives an error.
 func (c *Client) Close() error { return c.conn.Close() }
 
 // Conn gives the connection, for the raw generated stubs.

@@ -31,7 +31,7 @@ type DownloadResult struct {
 // Every file is checked as it is written to a hidden `.partial` file beside its place, then renamed: a failed download leaves whole files
 // or none, and run again it goes on where it stopped. Nothing is written outside the local path, through links found there included.
 //
-// Errors are [*ArtifactsDownloadError]s, of which [*RunNotFoundError] and [*TagNotFoundError] are two; ReasonPathNotFound: nothing is
+// Errors are of type [*ArtifactsDownloadError], of which [*RunNotFoundError] and [*TagNotFoundError] are two; ReasonPathNotFound: nothing is
 // at the artifact path.
 func (c *Client) Download(ctx context.Context, ref Ref, options ...DownloadOption) (*DownloadResult, error) {
 	var config downloadConfig

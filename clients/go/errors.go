@@ -76,7 +76,7 @@ type DstackError struct {
 // Error gives the message.
 func (e *DstackError) Error() string { return e.Message }
 
-// Unwrap gives the cause, or nil.
+// Unwrap gives the error that caused it, or nil.
 func (e *DstackError) Unwrap() error { return e.Err }
 
 // Is says whether target is the error's Reason, or the fs error that means the same: fs.ErrNotExist or fs.ErrExist.

@@ -31,7 +31,7 @@ type File struct {
 // checksum is compared before a Read that began at the first byte gives the last one; a part's, before its last. When ctx is done, reads
 // fail too.
 //
-// Errors are [*ArtifactsDownloadError]s, of which [*RunNotFoundError] and [*TagNotFoundError] are two; [ReasonPathNotFound]: nothing is
+// Errors are of type [*ArtifactsDownloadError], of which [*RunNotFoundError] and [*TagNotFoundError] are two; [ReasonPathNotFound]: nothing is
 // at artifactPath.
 func (c *Client) Open(ctx context.Context, ref Ref, artifactPath string) (*File, error) {
 	path, err := checkedPath(artifactPath)
@@ -79,7 +79,7 @@ func entryAt(page *artifactsv1.ListEntriesResponse, path string) (Entry, bool) {
 // DownloadWriter writes the bytes of one file to writer, without touching the disk, as [File.WriteTo] does. The result's Bytes are those
 // of the file.
 //
-// Errors are [*ArtifactsDownloadError]s; they wrap an error of writer.
+// Errors are of type [*ArtifactsDownloadError]; they wrap an error of writer.
 func (c *Client) DownloadWriter(ctx context.Context, ref Ref, artifactPath string, writer io.Writer) (*DownloadResult, error) {
 	file, err := c.Open(ctx, ref, artifactPath)
 	if err != nil {
@@ -99,7 +99,7 @@ func (f *File) Entry() Entry { return f.entry }
 // Stat describes the file; its Sys is the [Entry]. It gives no error.
 func (f *File) Stat() (fs.FileInfo, error) { return entryInfo{f.name, f.entry}, nil }
 
-// Read gives the next bytes, and io.EOF behind the last. Other errors are [*ArtifactsDownloadError]s.
+// Read gives the next bytes, and io.EOF behind the last. Other errors are of type [*ArtifactsDownloadError].
 func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -112,7 +112,7 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes the bytes from the current offset to the end. Errors are [*ArtifactsDownloadError]s; they wrap an error of writer.
+// WriteTo writes the bytes from the current offset to the end. Errors are of type [*ArtifactsDownloadError]; they wrap an error of writer.
 func (f *File) WriteTo(writer io.Writer) (int64, error) {
 	start := f.offset
 	for {
@@ -196,7 +196,7 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 }
 
 // ReadAt fills p with the bytes from offset on, by a call of its own. At the file's end it gives fewer, and io.EOF; other errors are
-// [*ArtifactsDownloadError]s.
+// of type [*ArtifactsDownloadError].
 func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 	if offset < 0 {
 		return 0, opDownload.wrap(failf("%s has no byte before its first", quote(f.entry.Path)))

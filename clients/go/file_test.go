@@ -64,20 +64,20 @@ func TestUploadReaderGoesOnThoughTheReaderCantSeek(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
 	c := p.client(t, artifacts.WithProject("pipe"))
-	content := repeated(150 << 20)
+	content := repeated(100 << 20)
 	next := int64(1 << 20)
 	p.up.set(func(total int64, _ []byte) bool {
 		if total < next {
 			return true
 		}
-		next += 60 << 20
+		next += 45 << 20
 		return false
 	})
 	u, err := c.UploadReader(testContext(t), "f", plain{bytes.NewReader(content)}, artifacts.WithRun("r"))
 	if err != nil || u.Commit != 1 {
 		t.Fatalf("%+v, %v", u, err)
 	}
-	if next < 120<<20 {
+	if next < 90<<20 {
 		t.Fatal("the connection was not cut")
 	}
 	p.up.set(nil)

@@ -19,10 +19,10 @@ const (
 )
 
 // FS gives a run or a tag as a file system for reading, at the commit that is the newest now. It is an [fs.ReadDirFS], an [fs.StatFS] and
-// an [fs.ReadLinkFS]; its files are [*File]s. Links are followed inside of it. When ctx is done, reads fail.
+// an [fs.ReadLinkFS]; its files are of type [*File]. Links are followed inside of it. When ctx is done, reads fail.
 //
-// Errors are [*ArtifactsDownloadError]s, of which [*RunNotFoundError] and [*TagNotFoundError] are two; those of the file system's methods
-// are [*fs.PathError]s that wrap them.
+// Errors are of type [*ArtifactsDownloadError], of which [*RunNotFoundError] and [*TagNotFoundError] are two; those of the file system's methods
+// are of type [*fs.PathError], and wrap them.
 func (c *Client) FS(ctx context.Context, ref Ref) (fs.FS, error) {
 	at := pinned{ref: ref}
 	if _, err := c.firstPage(ctx, &retrier{client: c}, &at, &artifactsv1.ListEntriesRequest{PageSize: 1}); err != nil {

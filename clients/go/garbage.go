@@ -37,7 +37,7 @@ func WithDryRun() GarbageOption {
 	return func(r *artifactsv1.CollectGarbageRequest) { r.DryRun = true }
 }
 
-// CollectGarbage removes what no run or tag of any project reaches and is older than a grace period. Errors are [*DstackError]s.
+// CollectGarbage removes what no run or tag of any project reaches and is older than a grace period. Errors are of type [*DstackError].
 func (c *Client) CollectGarbage(ctx context.Context, options ...GarbageOption) (*GarbageResult, error) {
 	request := &artifactsv1.CollectGarbageRequest{}
 	for _, option := range options {

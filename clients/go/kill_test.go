@@ -49,7 +49,7 @@ func TestAnUploadKilledAtAnyPointLeavesNothingAndGoesOn(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
 	dir := writeTree(t, largeBytes)
-	for _, at := range []int64{2_000, 1 << 20, 25 << 20, 45 << 20} {
+	for _, at := range []int64{2_000, 1 << 20, 25 << 20} {
 		project := fmt.Sprint("upload-killed-", at)
 		c := p.client(t, artifacts.WithProject(project))
 		killed := make(chan struct{})
@@ -83,7 +83,7 @@ func TestAnUploadKilledAtAnyPointLeavesNothingAndGoesOn(t *testing.T) {
 		if err != nil || u.Commit != 1 || u.Files != 41 {
 			t.Fatalf("killed at %d: %+v, %v", at, u, err)
 		}
-		if sent := p.up.bytes.Load(); sent > u.Bytes-at+30<<20 {
+		if sent := p.up.bytes.Load(); sent > u.Bytes-at+8<<20 {
 			t.Errorf("killed at %d: %d bytes were sent for the rest", at, sent)
 		}
 		out := t.TempDir()
@@ -102,7 +102,7 @@ func TestADownloadKilledAtAnyPointLeavesWholeFilesAndGoesOn(t *testing.T) {
 	if _, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []int64{2_000, 1 << 20, 25 << 20, 45 << 20} {
+	for _, at := range []int64{2_000, 1 << 20, 25 << 20} {
 		out := t.TempDir()
 		var kill func() bool
 		started := make(chan struct{})
@@ -121,7 +121,7 @@ func TestADownloadKilledAtAnyPointLeavesWholeFilesAndGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		// What the system had not taken from the pipe by then is lost.
-		if got := p.down.bytes.Load(); got > largeBytes-at+12<<20 {
+		if got := p.down.bytes.Load(); got > largeBytes-at+8<<20 {
 			t.Errorf("killed at %d: %d bytes were fetched for the rest", at, got)
 		}
 		sameTree(t, dir, out)

@@ -17,7 +17,7 @@ import (
 )
 
 // A file that is still under way when its first bytes have arrived: larger than all windows and buffers on the way.
-const largeBytes = 48 << 20
+const largeBytes = 32 << 20
 
 // writeTree makes a folder with one large file between small ones.
 func writeTree(t testing.TB, large int) string {
@@ -88,7 +88,7 @@ func TestUploadGoesOnWhereTheConnectionWasCut(t *testing.T) {
 	p := startProxy(t, sharedServer(t))
 	c := p.client(t, artifacts.WithProject("upload-cut"))
 	dir := writeTree(t, largeBytes)
-	for _, at := range []int64{2_000, 30_000, 1 << 20, 20 << 20, 40 << 20} {
+	for _, at := range []int64{2_000, 30_000, 20 << 20} {
 		run := fmt.Sprint("cut-at-", at)
 		p.up.at(at, cut)
 		u, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun(run))
@@ -98,8 +98,8 @@ func TestUploadGoesOnWhereTheConnectionWasCut(t *testing.T) {
 		if u.Files != 41 || u.Bytes != largeBytes+40_000 || u.Commit != 1 {
 			t.Errorf("%s: %+v", run, u)
 		}
-		// What one data object holds may be lost, and what is in the buffers.
-		if sent, lost := p.up.bytes.Load(), int64(30<<20); sent > u.Bytes+lost {
+		// Only what was in the buffers on the way is sent twice: the server keeps what it has.
+		if sent, lost := p.up.bytes.Load(), int64(8<<20); sent > u.Bytes+lost {
 			t.Errorf("%s: %d bytes went over the wire for %d", run, sent, u.Bytes)
 		}
 		out := t.TempDir()
@@ -146,7 +146,7 @@ func TestDownloadGoesOnWhereTheConnectionWasCut(t *testing.T) {
 	if _, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []int64{2_000, 30_000, 1 << 20, 20 << 20, 40 << 20} {
+	for _, at := range []int64{2_000, 30_000, 20 << 20} {
 		out := t.TempDir()
 		p.down.at(at, cut)
 		d, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out))
@@ -156,7 +156,7 @@ func TestDownloadGoesOnWhereTheConnectionWasCut(t *testing.T) {
 		if d.Files != 41 || d.Bytes != largeBytes+40_000 {
 			t.Errorf("cut at %d: %+v", at, d)
 		}
-		if got := p.down.bytes.Load(); got > d.Bytes+2<<20 {
+		if got := p.down.bytes.Load(); got > d.Bytes+4<<20 {
 			t.Errorf("cut at %d: %d bytes went over the wire for %d", at, got, d.Bytes)
 		}
 		sameTree(t, dir, out)

@@ -29,7 +29,7 @@ type RunInfo struct {
 	Tags []string
 }
 
-// Runs gives the project's runs, by name. Errors are [*DstackError]s.
+// Runs gives the project's runs, by name. Errors are of type [*DstackError].
 func (c *Client) Runs(ctx context.Context) ([]RunInfo, error) {
 	return allPages(func(token string) (*artifactsv1.ListRunsResponse, error) {
 		return call(ctx, c, c.service.ListRuns, &artifactsv1.ListRunsRequest{Project: c.project, PageSize: listedPage, PageToken: token})

@@ -22,7 +22,7 @@ type TagInfo struct {
 	Created time.Time
 }
 
-// Tags gives the project's tags, by name. Errors are [*DstackError]s.
+// Tags gives the project's tags, by name. Errors are of type [*DstackError].
 func (c *Client) Tags(ctx context.Context) ([]TagInfo, error) {
 	return allPages(func(token string) (*artifactsv1.ListTagsResponse, error) {
 		return call(ctx, c, c.service.ListTags, &artifactsv1.ListTagsRequest{Project: c.project, PageSize: listedPage, PageToken: token})

@@ -35,7 +35,7 @@ type UploadResult struct {
 //
 // Without [WithArtifactPath], a relative localPath must lie inside the working directory. A leading `~` is the user's home.
 //
-// Errors are [*ArtifactsUploadError]s; nothing is visible then. A tag that exists ([ReasonTagExists]) is one before any file is sent.
+// Errors are of type [*ArtifactsUploadError]; nothing is visible then. A tag that exists ([ReasonTagExists]) is one before any file is sent.
 func (c *Client) Upload(ctx context.Context, localPath string, options ...UploadOption) (*UploadResult, error) {
 	config := newUploadConfig(options)
 	body, err := newTreeBody(c, localPath, config)
@@ -52,7 +52,7 @@ func (c *Client) Upload(ctx context.Context, localPath string, options ...Upload
 // stood; of any other one the newest 80 MiB are kept for that, which is more than a server has under way. Reading goes on in another
 // goroutine, so that cancelling ctx ends the call at once; reader may then still be in its last Read.
 //
-// Errors are [*ArtifactsUploadError]s; they wrap an error of reader.
+// Errors are of type [*ArtifactsUploadError]; they wrap an error of reader.
 func (c *Client) UploadReader(ctx context.Context, artifactPath string, reader io.Reader, options ...UploadOption) (*UploadResult, error) {
 	config := newUploadConfig(options)
 	path := trimPath(artifactPath)

@@ -21,7 +21,7 @@ type UploadInfo struct {
 	Finishing bool
 }
 
-// Uploads gives the project's open uploads, by id. Errors are [*DstackError]s.
+// Uploads gives the project's open uploads, by id. Errors are of type [*DstackError].
 func (c *Client) Uploads(ctx context.Context) ([]UploadInfo, error) {
 	return allPages(func(token string) (*artifactsv1.ListUploadsResponse, error) {
 		return call(ctx, c, c.service.ListUploads, &artifactsv1.ListUploadsRequest{Project: c.project, PageSize: listedPage, PageToken: token})
@@ -37,7 +37,7 @@ func (c *Client) Uploads(ctx context.Context) ([]UploadInfo, error) {
 	})
 }
 
-// AbortUpload ends an upload so that it can never be committed. Errors are [*DstackError]s; [ReasonUploadNotFound]: no such upload;
+// AbortUpload ends an upload so that it can never be committed. Errors are of type [*DstackError]; [ReasonUploadNotFound]: no such upload;
 // [ReasonUploadFinished]: it came too late.
 func (c *Client) AbortUpload(ctx context.Context, id string) error {
 	_, err := call(ctx, c, c.service.AbortUpload, &artifactsv1.AbortUploadRequest{Project: c.project, UploadId: id})
@@ -56,7 +56,7 @@ type ServerInfo struct {
 	StoreKind string
 }
 
-// GetServerInfo asks the server what it is. Errors are [*DstackError]s.
+// GetServerInfo asks the server what it is. Errors are of type [*DstackError].
 func (c *Client) GetServerInfo(ctx context.Context) (*ServerInfo, error) {
 	info, err := call(ctx, c, c.service.GetServerInfo, &artifactsv1.GetServerInfoRequest{})
 	if err != nil {
