@@ -8,7 +8,7 @@ import { once } from "node:events";
 import fs from "node:fs";
 import { join } from "node:path";
 import { type ArtifactsClient, createClient } from "../../src/client/client.ts";
-import { bytesFrom, newFolder, removeFolders, type Tree, writeTree } from "./support/folders.ts";
+import { bytesFrom, FAST, newFolder, removeFolders, type Tree, writeTree } from "./support/folders.ts";
 import { digestsOf, lookAt, type Seen, type Shown } from "./support/look.ts";
 import { pointsOf } from "./support/points.ts";
 import { serve } from "./support/server.ts";
@@ -58,7 +58,7 @@ interface Told {
 }
 
 async function tell(kill: { at: number; how: (typeof HOWS)[number] } | undefined): Promise<Told> {
-  const folder = newFolder();
+  const folder = newFolder(FAST);
   const [root, socket, local] = ["store", "server.sock", "local"].map((name) => join(folder, name)) as [string, string, string];
   for (const [name, tree] of Object.entries({ first: FIRST, second: SECOND, tagged: TAGGED })) writeTree(join(local, name), tree);
   const child = spawn(process.execPath, [MAIN, root, socket, ...(kill ? [String(kill.at), kill.how] : [])], {
