@@ -70,15 +70,9 @@ function bodyFor(
   const body = request.body as AsyncIterable<Uint8Array>;
   const contentType = request.header.get("content-type") ?? "";
   const one = method.methodKind === "unary" || method.methodKind === "server_streaming";
-  return one && supportedContentType(contentType) ? failing(checkedMessage(body, contentType, method.input), call) : body;
-}
-
-async function* failing<T>(items: AsyncIterable<T>, call: Call): AsyncGenerator<T, void, undefined> {
-  try {
-    yield* items;
-  } catch (error) {
-    throw call.fail(error);
-  }
+  return one && supportedContentType(contentType)
+    ? observed(checkedMessage(abortable(body, call.signal), contentType, method.input), call, call.signal)
+    : body;
 }
 
 /** Notes what connect refused by itself: a compression, a content type, a method or a timeout that isn't one. */
@@ -113,17 +107,27 @@ const outcomes: Interceptor = (next) => async (request) => {
       call.succeed();
       return response;
     }
-    return { ...response, message: observed(response.message, call, signal) };
+    return { ...response, message: succeeding(observed(abortable(response.message, signal), call, signal), call) };
   } catch (error) {
-    throw call.fail(signal.aborted ? signal.reason : error);
+    throw call.fail(signal.aborted ? whyAborted(signal) : error);
   }
 };
 
-async function* observed<T>(messages: AsyncIterable<T>, call: Call, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+/** connect says nothing of why when an HTTP/1.1 client goes away. */
+function whyAborted({ reason }: AbortSignal): ConnectError {
+  return reason instanceof ConnectError ? reason : new ConnectError("the client has gone away", Code.Canceled);
+}
+
+async function* succeeding<T>(items: AsyncIterable<T>, call: Call): AsyncGenerator<T, void, undefined> {
+  yield* items;
+  call.succeed();
+}
+
+/** Tells the client our errors. */
+async function* observed<T>(items: AsyncIterable<T>, call: Call, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
   try {
-    yield* abortable(messages, signal);
-    call.succeed();
+    yield* items;
   } catch (error) {
-    throw call.fail(error);
+    throw call.fail(signal.aborted ? whyAborted(signal) : error);
   }
 }

@@ -29,19 +29,18 @@ const MS_PER_SECOND = 1_000;
 export function createMetrics(): Metrics {
   const exporter = new PrometheusExporter({ preventServerStart: true });
   const provider = new MeterProvider({ readers: [exporter] });
-  const serializer = new PrometheusSerializer();
+  // No prefix, times or labels of its own: Prometheus adds what tells one server from another.
+  const serializer = new PrometheusSerializer(undefined, false, undefined, true, true);
   const meter = provider.getMeter(TRACER);
   const calls = meter.createCounter(`${PREFIX}_calls`, { description: "Calls that ended" });
-  const callSeconds = meter.createHistogram(`${PREFIX}_call_duration`, {
-    unit: "s",
+  const callSeconds = meter.createHistogram(`${PREFIX}_call_duration_seconds`, {
     description: "How long calls took",
     advice: { explicitBucketBoundaries: CALL_BUCKETS },
   });
   const running = meter.createUpDownCounter(`${PREFIX}_calls_in_flight`, { description: "Calls that run" });
   const bytes = meter.createCounter(`${PREFIX}_file_bytes`, { description: "Bytes of files that came in and went out" });
   const connections = meter.createUpDownCounter(`${PREFIX}_connections`, { description: "Open connections" });
-  const storeSeconds = meter.createHistogram(`${PREFIX}_store_call_duration`, {
-    unit: "s",
+  const storeSeconds = meter.createHistogram(`${PREFIX}_store_call_duration_seconds`, {
     description: "How long calls to the store took, tries and waits included",
     advice: { explicitBucketBoundaries: STORE_BUCKETS },
   });

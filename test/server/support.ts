@@ -3,7 +3,13 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { type ClientHttp2Session, connect as connectHttp2, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -213,12 +219,23 @@ export interface RawAnswer {
 }
 
 /** One gRPC request of which each byte is the test's, and its whole answer. */
-export async function rawCall(
+export function rawCall(
   session: ClientHttp2Session,
   method: string,
   body: Uint8Array,
   headers: OutgoingHttpHeaders = {},
 ): Promise<RawAnswer> {
+  const { stream, answer } = openCall(session, method, headers);
+  stream.end(body);
+  return answer;
+}
+
+/** The same, with a body that the test sends, or doesn't. */
+export function openCall(
+  session: ClientHttp2Session,
+  method: string,
+  headers: OutgoingHttpHeaders = {},
+): { stream: ClientHttp2Stream; answer: Promise<RawAnswer> } {
   const stream = session.request({
     ":method": "POST",
     ":path": `/dstack.artifacts.v1.ArtifactsService/${method}`,
@@ -234,9 +251,13 @@ export async function rawCall(
   stream.on("trailers", (each) => (trailers = each));
   stream.on("data", (part: Buffer) => parts.push(part));
   stream.on("error", () => {});
-  stream.end(body);
-  await once(stream, "close");
-  return { headers: first, trailers, body: Buffer.concat(parts), resetCode: stream.rstCode ?? 0 };
+  const answer = once(stream, "close").then(() => ({
+    headers: first,
+    trailers,
+    body: Buffer.concat(parts),
+    resetCode: stream.rstCode ?? 0,
+  }));
+  return { stream, answer };
 }
 
 /** A gRPC message with its prefix; `flags` 1 says compressed. */
