@@ -10,7 +10,7 @@ const tag = fc.nat(TAGS.length - 1);
 const paths = fc.uniqueArray(fc.nat(4), { minLength: 1, maxLength: 3 });
 const which = fc.nat(9);
 const fault: fc.Arbitrary<Fault | undefined> = fc.option(
-  fc.record({ kind: fc.constantFrom("die", "sleep"), at: fc.integer({ min: 1, max: 7 }), when: fc.constantFrom("before", "after") }),
+  fc.record({ kind: fc.constantFrom("die", "sleep"), at: fc.integer({ min: 1, max: 30 }), when: fc.constantFrom("before", "after") }),
   { nil: undefined, freq: 2 },
 );
 
@@ -22,9 +22,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("deleteTag"), tag, fault }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("deleteRun"), run, force: fc.boolean(), fault }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("abort"), which }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant("retry"), which }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("retry"), which, fault }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("wake"), which }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant("collect"), passMs: fc.constantFrom(0, HOUR / 2, 2 * HOUR, 30 * HOUR) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("collect"), passMs: fc.constantFrom(0, 1, HOUR / 2, HOUR, 2 * HOUR), fault }) },
 );
 
 describe("servers that die and sleep at any call, on one store", () => {

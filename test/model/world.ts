@@ -6,19 +6,18 @@ import assert from "node:assert/strict";
 import { fromBinary } from "@bufbuild/protobuf";
 import { LogEntrySchema, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { ArtifactsFailure } from "../../src/artifacts/errors.ts";
-import type { Artifacts } from "../../src/artifacts/types.ts";
+import type { Artifacts, Committed } from "../../src/artifacts/types.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
 import { isWithin } from "../../src/lib/paths.ts";
 import { StoreError } from "../../src/store/driver.ts";
-import { type Files, PROJECT, type Servers, servers, show, upload } from "../support/domain.ts";
-import type { Call } from "../support/intercepted-driver.ts";
+import { bytesOf, countsOf, type Files, PROJECT, type Servers, servers, show } from "../support/domain.ts";
 
 export const HOUR = 60 * 60 * 1000;
 export const RUNS = ["r1", "r2"];
 export const TAGS = ["t1", "t2"];
 const PATHS = ["a", "a/x", "b", "c/d", "c/d/e"];
 
-/** What happens at the n-th put of an operation, counted from 1. */
+/** What happens at the n-th call to the store of an operation, counted from 1. */
 export interface Fault {
   readonly kind: "die" | "sleep";
   readonly at: number;
@@ -33,12 +32,16 @@ export type Step =
   | { readonly kind: "deleteTag"; readonly tag: number; readonly fault: Fault | undefined }
   | { readonly kind: "deleteRun"; readonly run: number; readonly force: boolean; readonly fault: Fault | undefined }
   | { readonly kind: "abort"; readonly which: number }
-  | { readonly kind: "retry"; readonly which: number }
+  | { readonly kind: "retry"; readonly which: number; readonly fault: Fault | undefined }
   | { readonly kind: "wake"; readonly which: number }
-  | { readonly kind: "collect"; readonly passMs: number };
+  | { readonly kind: "collect"; readonly passMs: number; readonly fault: Fault | undefined };
+
+type Deed = Pick<Operation, "id" | "on" | "attempt">;
 
 interface Operation {
   readonly id: string;
+  /** What it is about, for those that make an entry in a log. */
+  readonly on: { readonly run?: string; readonly tag?: string; readonly does: "commit" | "tag" | "untag" | "delete" | "collect" };
   readonly began: number;
   readonly beganMs: number;
   ended: number | undefined;
@@ -59,6 +62,9 @@ const FINAL = new Set([
   "PATH_CONFLICT",
   "RUN_RESERVED",
 ]);
+
+/** So little data fills several objects, and a few commits make a snapshot. */
+const SETTINGS = { dataObjectBytes: 16, commitsPerSnapshot: 3 };
 
 export class World {
   readonly #all: Servers;
@@ -92,13 +98,18 @@ export class World {
           run: RUNS[step.to] as string,
           requestId: id,
         };
-        return this.#begin(step.fault, { id, attempt: async (server) => (await server.copy(query)).commit });
+        return this.#begin(step.fault, {
+          id,
+          on: { run: query.run, does: "commit" },
+          attempt: async (server) => (await server.copy(query)).commit,
+        });
       }
       case "createTag": {
         const id = this.#id("tag");
         const target = { run: RUNS[step.run] as string, requestId: id };
         return this.#begin(step.fault, {
           id,
+          on: { tag: TAGS[step.tag] as string, run: target.run, does: "tag" },
           attempt: async (server) => void (await server.createTag(PROJECT, TAGS[step.tag] as string, target)),
         });
       }
@@ -106,6 +117,7 @@ export class World {
         const id = this.#id("untag");
         return this.#begin(step.fault, {
           id,
+          on: { tag: TAGS[step.tag] as string, does: "untag" },
           attempt: async (server) => server.deleteTag(PROJECT, TAGS[step.tag] as string, { requestId: id }) as Promise<undefined>,
         });
       }
@@ -114,19 +126,20 @@ export class World {
         const how = { force: step.force, requestId: id };
         return this.#begin(step.fault, {
           id,
+          on: { run: RUNS[step.run] as string, does: "delete" },
           attempt: async (server) => void (await server.deleteRun(PROJECT, RUNS[step.run] as string, how)),
         });
       }
       case "abort": {
         const uploads = [...this.#files.keys()];
         const id = uploads[step.which % Math.max(1, uploads.length)];
-        if (id) await (await this.#all.open()).abortUpload(PROJECT, id).catch(expectRefusal);
+        if (id) await (await this.#open()).abortUpload(PROJECT, id).catch(expectRefusal);
         return;
       }
       case "retry": {
         const died = this.#operations.filter((operation) => operation.outcome === "died");
         const operation = died[step.which % Math.max(1, died.length)];
-        if (operation) await this.#retry(operation);
+        if (operation) await this.#retry(operation, step.fault);
         return;
       }
       case "wake": {
@@ -136,9 +149,15 @@ export class World {
       }
       case "collect": {
         this.#nowMs += step.passMs;
-        const collector = await this.#all.open();
-        for await (const progress of collector.collectGarbage({ graceMs: HOUR }))
-          this.counts.collected = Math.max(this.counts.collected, progress.deletedObjects);
+        await this.#begin(step.fault, {
+          id: this.#id("collect"),
+          on: { does: "collect" },
+          attempt: async (server) => {
+            for await (const progress of server.collectGarbage({ graceMs: HOUR }))
+              this.counts.collected = Math.max(this.counts.collected, progress.deletedObjects);
+            return undefined;
+          },
+        });
         return this.check();
       }
     }
@@ -150,15 +169,21 @@ export class World {
       sleeper.wake();
       await sleeper.done;
     }
-    for (const operation of this.#operations) if (operation.outcome === "died") await this.#retry(operation);
+    for (const operation of this.#operations) if (operation.outcome === "died") await this.#retry(operation, undefined);
+    await this.check();
+    // What nobody needs goes, and nothing else.
+    for (let i = 0; i < 3; i++) {
+      this.#nowMs += 2 * HOUR;
+      for await (const _ of (await this.#open()).collectGarbage({ graceMs: HOUR }));
+    }
     await this.check();
     assert.ok(this.#operations.every(({ outcome }) => outcome !== "running" && outcome !== "died"));
   }
 
   /** What must hold at any moment. */
   async check(): Promise<void> {
-    const fresh = await this.#all.open();
-    this.#reader ??= await this.#all.open();
+    const fresh = await this.#open();
+    this.#reader ??= await this.#open();
     for (const server of [fresh, this.#reader]) {
       const runs = new Map<string, Record<string, string>>();
       for (const { name } of (await server.listRuns(PROJECT)).runs) runs.set(name, await show(server, { run: name }));
@@ -166,28 +191,38 @@ export class World {
       for (const tag of (await server.listTags(PROJECT)).tags) {
         assert.deepEqual(await show(server, { tag: tag.name }), this.#viewAt(tag.run, tag.commit), `tag ${tag.name}`);
       }
+      assert.deepEqual(
+        (await server.listTags(PROJECT)).tags.map(({ name, run, commit }) => ({ name, run, commit })),
+        this.#expectedTags(),
+      );
     }
     for (const kind of ["log", "tags"]) this.#checkOrder(kind);
+    this.#checkTags();
+    this.#checkRuns();
   }
 
-  #upload(target: { run: string } | { tag: string }, paths: readonly number[]): Pick<Operation, "id" | "attempt"> {
+  #upload(target: { run: string } | { tag: string }, paths: readonly number[]): Deed {
     const id = this.#id("upload");
     const names = paths.map((path) => PATHS[path] as string);
     const files = Object.fromEntries(
       names.filter((path) => !names.some((other) => other !== path && isWithin(other, path))).map((path) => [path, `${id} ${path}`]),
     );
     this.#files.set(id, files);
-    return { id, attempt: async (server) => (await upload(server, { ...target, uploadId: id }, files)).commit };
+    const on = { ...target, does: "commit" } as const;
+    return { id, on, attempt: async (server) => (await uploadRest(server, { ...target, uploadId: id }, files)).commit };
+  }
+
+  #open(): ReturnType<Servers["open"]> {
+    return this.#all.open({ settings: SETTINGS });
   }
 
   #id(kind: string): string {
     return `${kind}-${String(++this.#serial).padStart(16, "0")}`;
   }
 
-  async #begin(fault: Fault | undefined, { id, attempt }: Pick<Operation, "id" | "attempt">): Promise<void> {
+  async #begin(fault: Fault | undefined, deed: Deed): Promise<void> {
     const operation: Operation = {
-      id,
-      attempt,
+      ...deed,
       began: ++this.#moment,
       beganMs: this.#nowMs,
       ended: undefined,
@@ -195,22 +230,29 @@ export class World {
       seq: undefined,
     };
     this.#operations.push(operation);
-    const server = await this.#all.open();
+    await this.#attemptWith(fault, operation);
+  }
+
+  // Comes back when the operation has ended, or its server sleeps. What nothing strikes is done by a server that lives on, with what it remembers.
+  async #attemptWith(fault: Fault | undefined, operation: Operation): Promise<void> {
+    if (!fault && this.#reader) return this.#attempt(operation, this.#reader);
+    const server = await this.#open();
     let sleeping = (): void => {};
     const asleep = new Promise<void>((resolve) => (sleeping = resolve));
-    if (fault) server.driver.interceptor = this.#faulty(fault, sleeping);
+    if (fault) server.driver.interceptor = this.#faulty(fault, operation, sleeping);
     const done = this.#attempt(operation, server);
     await Promise.race([done, asleep]);
   }
 
-  #faulty(fault: Fault, sleeping: () => void) {
-    let puts = 0;
+  #faulty(fault: Fault, operation: Operation, sleeping: () => void) {
+    let calls = 0;
+    let struck = false;
     let dead = false;
-    const strike = async (when: Fault["when"], call: Call): Promise<void> => {
+    const strike = async (when: Fault["when"]): Promise<void> => {
       if (dead) throw new Death();
-      if (call.operation !== "putIfAbsent") return;
-      if (when === "before") puts++;
-      if (puts !== fault.at || when !== fault.when) return;
+      if (when === "before") calls++;
+      if (struck || calls !== fault.at || when !== fault.when) return;
+      struck = true;
       if (fault.kind === "die") {
         dead = true;
         this.counts.deaths++;
@@ -219,12 +261,11 @@ export class World {
       this.counts.sleeps++;
       let wake = (): void => {};
       const awake = new Promise<void>((resolve) => (wake = resolve));
-      const operation = this.#operations.at(-1) as Operation;
       this.#sleepers.push({ wake, done: this.#ended(operation) });
       sleeping();
       await awake;
     };
-    return { before: (call: Call) => strike("before", call), after: (call: Call) => strike("after", call) };
+    return { before: () => strike("before"), after: () => strike("after") };
   }
 
   readonly #endings = new Map<Operation, { promise: Promise<void>; resolve: () => void }>();
@@ -240,12 +281,13 @@ export class World {
   }
 
   // A request is safe to send again within the grace period; after that, garbage collection may have forgotten that it was made.
-  async #retry(operation: Operation): Promise<void> {
-    if (this.#nowMs - operation.beganMs < HOUR) await this.#attempt(operation, await this.#all.open());
-    else operation.outcome = "forgotten";
+  async #retry(operation: Operation, fault: Fault | undefined): Promise<void> {
+    if (operation.on.does === "collect" || this.#nowMs - operation.beganMs >= HOUR) operation.outcome = "forgotten";
+    else await this.#attemptWith(fault, operation);
   }
 
   async #attempt(operation: Operation, server: Artifacts): Promise<void> {
+    operation.outcome = "running";
     try {
       operation.seq = await operation.attempt(server);
       operation.outcome = "acknowledged";
@@ -305,10 +347,71 @@ export class World {
     return view;
   }
 
+  #tagLog(tag: string) {
+    return this.#entries(`${PROJECT}/tags/${tag}/`).map(({ bytes }) => fromBinary(TagEntrySchema, bytes));
+  }
+
+  #expectedTags(): { name: string; run: string; commit: number }[] {
+    return TAGS.flatMap((name) => {
+      const change = this.#tagLog(name).at(-1)?.change;
+      return change?.case === "set" ? [{ name, run: change.value.run, commit: Number(change.value.seq) }] : [];
+    });
+  }
+
+  #operation(id: string): Operation {
+    const operation = this.#operations.find((one) => one.id === id.replace(/-again$/, ""));
+    assert.ok(operation, `${id} is nobody's`);
+    return operation;
+  }
+
+  // A tag is set only where it is not, and taken away only by who meant it: each log is what some order of the operations gives.
+  #checkTags(): void {
+    for (const tag of TAGS) {
+      let shown: { run: string; seq: bigint } | undefined;
+      const made = new Set<string>();
+      for (const { id, change } of this.#tagLog(tag)) {
+        const { on, outcome, began } = this.#operation(id);
+        made.add(id);
+        if (change.case === "set") {
+          assert.ok(!shown, `${id} set ${tag}, which was set`);
+          assert.ok(on.tag === tag && on.does !== "untag", `${id} did not mean to set ${tag}`);
+          assert.notEqual(outcome, "refused", `${id} was refused, and set ${tag}`);
+          shown = change.value;
+          const { run, seq } = change.value;
+          const deletion = this.#log(run).find((entry) => entry.seq > seq && entry.entry.change.case === "deletion");
+          const ended = deletion && this.#operation(deletion.entry.id).ended;
+          assert.ok(!ended || ended > began, `${id} tagged a commit that was deleted before`);
+        } else if (shown) {
+          assert.ok(on.tag === tag ? on.does === "untag" : on.does === "delete" && on.run === shown.run, `${id} took ${tag} away`);
+          shown = undefined;
+        } else assert.ok(on.tag === tag && outcome !== "acknowledged", `${id} took ${tag} away, which was not set`);
+      }
+      for (const { id, on, outcome } of this.#operations) {
+        if (outcome === "acknowledged" && on.tag === tag) assert.ok(made.has(id), `${id} was acknowledged`);
+      }
+    }
+  }
+
+  // Runs are deleted by who meant it, once; and who was answered did it.
+  #checkRuns(): void {
+    for (const run of RUNS) {
+      const deletions = this.#log(run).flatMap(({ entry }) => (entry.change.case === "deletion" ? [entry.id] : []));
+      for (const id of deletions) assert.deepEqual(this.#operation(id).on, { run, does: "delete" });
+      for (const { id, on, outcome } of this.#operations) {
+        if (on.run !== run || on.does !== "delete") continue;
+        if (outcome === "acknowledged") assert.ok(deletions.includes(id), `${id} was acknowledged`);
+        if (outcome === "refused") assert.ok(!deletions.includes(id), `${id} was refused`);
+      }
+    }
+  }
+
   #isVoid(kind: string, id: string, bytes: Uint8Array | undefined): boolean {
     if (!bytes) return false;
     if (kind === "log") return fromBinary(LogEntrySchema, bytes).change.case === "void";
-    return this.#files.has(id) && fromBinary(TagEntrySchema, bytes).change.case === "removal";
+    const setter = this.#operations.find(
+      (operation) => operation.id === id && (operation.on.does === "tag" || operation.on.does === "commit"),
+    );
+    return setter !== undefined && fromBinary(TagEntrySchema, bytes).change.case === "removal";
   }
 
   // A copy brings what its source showed; its manifest says which paths, and each content names its path and upload.
@@ -359,10 +462,36 @@ export class World {
         .map((entry) => entry.id),
     );
     for (const operation of this.#operations) {
-      if (!this.#files.has(operation.id)) continue;
+      if (operation.on.does !== "commit") continue;
       if (operation.outcome === "acknowledged") assert.ok(logged.has(operation.id), `${operation.id} was acknowledged`);
       if (operation.outcome === "refused") assert.ok(!logged.has(operation.id), `${operation.id} was refused`);
     }
+  }
+}
+
+/** Sends what the store doesn't have of the files. */
+async function uploadRest(server: Artifacts, target: { run?: string; tag?: string; uploadId: string }, files: Files): Promise<Committed> {
+  const known = await server.getUpload(PROJECT, target.uploadId).catch((error: unknown) => {
+    expectRefusal(error);
+    return undefined;
+  });
+  const session = await server.startUpload({ project: PROJECT, ...target });
+  try {
+    for (const [path, content] of Object.entries(files)) {
+      const bytes = bytesOf(content);
+      await session.file({ path, type: "file", size: bytes.length, mtimeNs: 1n });
+      let at = 0;
+      for (const { offset, length } of known?.files.find((file) => file.path === path)?.spans ?? []) {
+        if (offset > at) await session.chunk(bytes.subarray(at, offset));
+        await session.skip(length);
+        at = offset + length;
+      }
+      await session.chunk(bytes.subarray(at));
+      await session.endFile({ size: bytes.length, crc32c: crc32c(bytes) });
+    }
+    return await session.finish(countsOf(files));
+  } finally {
+    await session.close();
   }
 }
 

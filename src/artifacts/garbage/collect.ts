@@ -92,7 +92,7 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
   for (const upload of uploads.values()) {
     counts.scannedObjects++;
     if (upload.live) continue;
-    if (!dryRun && !(await shutOut(context, project, upload))) continue;
+    if (!dryRun) await shutOut(context, project, upload);
     if (upload.start) await judge({ key: uploadKey(project, upload.id), size: upload.startSize });
     else if (upload.endSize > 0) await judge({ key: endedKey(project, upload.id), size: upload.endSize });
     if (counts.scannedObjects % PROGRESS_OBJECTS === 0) yield;

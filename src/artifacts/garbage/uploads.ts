@@ -7,7 +7,7 @@ import { closeFold } from "../fold.ts";
 import { dataPrefix, endedKey, endedPrefix, lastSegment, uploadsPrefix } from "../keys.ts";
 import { isTagging } from "../pin.ts";
 import { tagExists } from "../tags.ts";
-import { type Finish, findCommit, finishOf } from "../uploads/commit.ts";
+import { type Finish, finishOf } from "../uploads/commit.ts";
 
 export interface UploadRecord {
   readonly id: string;
@@ -51,20 +51,21 @@ export async function listUploadRecords(context: Context, project: string, liveS
 }
 
 /**
- * Closes the door on what is dead, so that no server that slept meanwhile can make a commit, a tag or a snapshot of it any more. `false` if
- * somebody was quicker and made it in the meantime. What was made before this is found by whoever marks what is reachable afterwards.
+ * Closes the door on what is dead, so that no server that slept meanwhile can make a commit, a tag or a snapshot of it any more. What
+ * somebody was quicker to make is found by whoever marks what is reachable afterwards.
  */
-export async function shutOut(context: Context, project: string, { id, start }: UploadRecord): Promise<boolean> {
+export async function shutOut(context: Context, project: string, { id, start }: UploadRecord): Promise<void> {
   await closeFold(context, project, id);
   // The start goes only when the door is shut.
-  if (!start) return true;
+  if (!start) return;
   if (isTagging(start)) {
-    if ((await findCommit(context, project, id, start)) !== undefined) return true;
-    return (await voidTag(context, project, id, start)) && !(await decide(context, project, id));
+    await voidTag(context, project, id, start);
+    await decide(context, project, id);
+    return;
   }
   const finish = await decide(context, project, id);
-  if (!finish || (await findCommit(context, project, id, finish.start)) !== undefined) return true;
-  return finish.start.tag ? voidTag(context, project, id, finish.start) : voidRun(context, project, id, finish.start);
+  if (finish?.start.tag) await voidTag(context, project, id, finish.start);
+  else if (finish) await voidRun(context, project, id, finish.start);
 }
 
 /** What was decided to be committed, if anything; what was not decided yet is aborted. */
@@ -77,29 +78,26 @@ async function decide(context: Context, project: string, id: string): Promise<Fi
   return decided && finishOf(decided);
 }
 
-// It finished, but its commit was never made: an entry of its id, in the place where the commit would have to go, keeps it from being made.
-async function voidRun(context: Context, project: string, id: string, start: UploadStart): Promise<boolean> {
+// It finished: if its commit was not made, an entry of its id, in the place where that would have to go, keeps it from being made.
+async function voidRun(context: Context, project: string, id: string, start: UploadStart): Promise<void> {
   for (;;) {
     const entries = await context.log.since(project, start.run, Number(start.beginSeq));
-    const ours = entries.find(({ entry }) => entry.id === id);
-    if (ours) return ours.entry.change.case === "void";
+    if (entries.some(({ entry }) => entry.id === id)) return;
     const head = entries[0] ?? (await context.log.head(project, start.run));
     const change = { case: "void" as const, value: { $typeName: "dstack.artifacts.storage.v1.Void" as const } };
-    if (await context.log.append(project, start.run, head, id, change, context.now())) return true;
+    if (await context.log.append(project, start.run, head, id, change, context.now())) return;
   }
 }
 
-// The same for a tag; `false` if it is set.
-async function voidTag(context: Context, project: string, id: string, start: UploadStart): Promise<boolean> {
+// The same for a tag.
+async function voidTag(context: Context, project: string, id: string, start: UploadStart): Promise<void> {
   const removal = { case: "removal" as const, value: { $typeName: "dstack.artifacts.storage.v1.TagRemoval" as const } };
   try {
-    const { entry } = await context.tags.append(project, start.tag, id, removal, context.now(), (head) => {
+    await context.tags.append(project, start.tag, id, removal, context.now(), (head) => {
       // Another one's setting, which is not to be removed: a try that slept is behind it and looks again for its start before the next.
       if (head?.entry.change.case === "set") throw tagExists(start.tag);
     });
-    return entry.change.case === "removal";
   } catch (error) {
-    if (error instanceof ArtifactsFailure && error.reason === "TAG_EXISTS") return true;
-    throw error;
+    if (!(error instanceof ArtifactsFailure && error.reason === "TAG_EXISTS")) throw error;
   }
 }
