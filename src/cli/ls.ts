@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Entry } from "../client/client.ts";
+import type { Entry } from "../client/results.ts";
 import { formatCrc32c } from "../lib/crc32c.ts";
 import { command, withClient } from "./command.ts";
 import { formatBytes, formatMode, formatNanoseconds, formatTable, formatTime, formatTotals, millisecondsOf, printable } from "./format.ts";

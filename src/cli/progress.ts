@@ -1,6 +1,6 @@
 /** A bar on stderr with rate and time left, where stderr is a terminal; elsewhere nothing. */
 import { type Options, SingleBar } from "cli-progress";
-import type { Progress } from "../client/upload.ts";
+import type { Progress } from "../client/progress.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
 
 export interface ProgressBar {

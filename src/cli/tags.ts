@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Tag } from "../client/client.ts";
+import type { Tag } from "../client/results.ts";
 import { command, withClient } from "./command.ts";
 import { formatTable, formatTime, printable } from "./format.ts";
 import { parseRunAtCommit } from "./reference.ts";

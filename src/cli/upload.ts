@@ -31,7 +31,7 @@ export function uploadCommand(signal: AbortSignal): Command {
             run: flags.run,
             tag: flags.tag,
             symlinks: flags.symlinks,
-            uploadId: flags.resume,
+            resume: flags.resume,
             signal,
             onProgress: bar && ((progress) => bar.update(progress)),
             onSkipped: (path) => output.warn(`${path} is not a file or folder, and was left out`),

@@ -14,7 +14,7 @@ import { lost, watch } from "./connection.ts";
 
 export interface Call {
   readonly stream: ClientHttp2Stream;
-  /** Why the call failed, once its stream has ended; undefined when the server says that all is well. */
+  /** Why the call failed; undefined when the server says that all is well, and until the stream has ended. */
   readonly failure: () => unknown;
   /** Says that the connection moves. */
   readonly alive: () => void;
@@ -67,6 +67,7 @@ export function startCall(
       if (cancelled !== undefined) return cancelled.reason;
       if (response !== undefined && response[":status"] !== 200) return httpError(response);
       if (trailers !== undefined) return decodeStatus(trailers);
+      if (!stream.closed && !stream.destroyed) return undefined;
       return resetError(session, stream.rstCode);
     },
   };

@@ -7,6 +7,8 @@ import { CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, STREAM_WINDOW_BYTES } from ".
 
 /** How much a caller lets pass before a silent connection counts as lost, if it doesn't say. */
 export const DEFAULT_TIMEOUT_MS = 30_000;
+/** How long a connection may take to be made, TLS included: over any network it takes a second or two, or forever. */
+const CONNECT_TIMEOUT_MS = 10_000;
 /** A silent connection is asked this often within a timeout whether it is there. */
 const PINGS_PER_TIMEOUT = 3;
 
@@ -36,6 +38,13 @@ export function lost(session: ClientHttp2Session): ConnectError {
     undefined,
     cause,
   );
+}
+
+const unmade = new WeakSet<ConnectError>();
+
+/** Whether an error says that there was no connection to begin with, so that nothing was sent. */
+export function isUnmade(error: unknown): boolean {
+  return error instanceof ConnectError && unmade.has(error);
 }
 
 export function createConnection({ url, tls }: ConnectionOptions): Connection {
@@ -78,15 +87,28 @@ function open(url: string, tls: SecureClientSessionOptions | undefined): Promise
       target.protocol === "unix:"
         ? connect("http://localhost", { ...options, createConnection: () => connectSocket(decodeURIComponent(target.pathname)) })
         : connect(target.origin, options);
+    const timer = setTimeout(() => session.destroy(new Error(`nothing answered within ${CONNECT_TIMEOUT_MS} ms`)), CONNECT_TIMEOUT_MS);
     session.once("connect", () => {
+      clearTimeout(timer);
       session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
       resolve(session);
     });
     session.on("error", (error: Error) => {
       if (!lossOf.has(session)) lossOf.set(session, error);
-      reject(new ConnectError(`can't connect to ${url}: ${error.message}`, Code.Unavailable, undefined, undefined, error));
     });
-    session.once("close", () => reject(lost(session)));
+    session.once("close", () => {
+      clearTimeout(timer);
+      const cause = lossOf.get(session);
+      const error = new ConnectError(
+        `can't connect to ${url}: ${cause?.message ?? "the connection was closed"}`,
+        Code.Unavailable,
+        undefined,
+        undefined,
+        cause,
+      );
+      unmade.add(error);
+      reject(error);
+    });
     // What a server that is stopping says: calls that run may end, new ones go elsewhere.
     session.once("goaway", () => session.close());
   });

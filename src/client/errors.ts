@@ -1,6 +1,7 @@
 /** Errors of the client, and how the protocol's reasons become them. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failureOf } from "../wire/status.ts";
+import { isUnmade } from "./connection.ts";
 
 /** Anything that went wrong. The message is one line that names what failed. */
 export class DstackError extends Error {
@@ -17,6 +18,8 @@ export class DstackError extends Error {
 /** An upload failed; nothing of it can be seen. */
 export class ArtifactsUploadError extends DstackError {
   override readonly name: string = "ArtifactsUploadError";
+  /** Given to another upload of the same files, it goes on with this one; `undefined` if nothing was begun or nothing can go on. */
+  uploadId: string | undefined;
 }
 
 /** A download failed; files that were complete are there, others are not. */
@@ -38,24 +41,36 @@ export class TagNotFoundError extends ArtifactsDownloadError {
 export type Doing = "upload" | "download" | "other";
 
 /** The error that a caller sees. */
-export function toDstackError(error: unknown, doing: Doing, url: string): Error {
+export function toDstackError(error: unknown, doing: Doing, url: string): unknown {
   if (error instanceof DstackError) return error;
   if (!(error instanceof ConnectError)) return fromLocal(error, doing);
   const { reason, message, code } = failureOf(error);
   const options = { cause: error, reason };
-  if (isUnreachable(error)) return make(doing, `no server at ${url}: start one with \`dstack-artifacts serve\``, options);
+  if (isUnmade(error)) return make(doing, noConnection(error, url), options);
   if (doing !== "upload") {
     if (reason === "RUN_NOT_FOUND" || reason === "COMMIT_NOT_FOUND") return new RunNotFoundError(message, options);
     if (reason === "TAG_NOT_FOUND") return new TagNotFoundError(message, options);
   }
-  const said = reason === undefined && code === Code.Unimplemented ? `${url} is not a server of artifacts: ${message}` : message;
-  return make(doing, oneLine(said), options);
+  if (reason !== undefined) return make(doing, oneLine(message), options);
+  if (code === Code.Unimplemented) return make(doing, oneLine(`${url} is not a server of artifacts: ${message}`), options);
+  if (code === Code.Unavailable) return make(doing, oneLine(`the server at ${url} went away: ${message}`), options);
+  return make(doing, oneLine(message), options);
 }
 
-function fromLocal(error: unknown, doing: Doing): Error {
-  // What the caller's own signal or stream throws is the caller's.
-  if (!(error instanceof Error) || (error as NodeJS.ErrnoException).code === undefined) return error as Error;
+function fromLocal(error: unknown, doing: Doing): unknown {
+  // What the caller's own signal or stream throws is the caller's, as long as it isn't the system's.
+  if (!(error instanceof Error) || typeof (error as NodeJS.ErrnoException).code !== "string") return error;
   return make(doing, describeSystemError(error as NodeJS.ErrnoException), { cause: error });
+}
+
+/** What the system says of an address where nobody is. */
+const NOBODY = new Set(["ECONNREFUSED", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT"]);
+
+function noConnection(error: ConnectError, url: string): string {
+  const cause = error.cause as NodeJS.ErrnoException | undefined;
+  if (cause === undefined || NOBODY.has(cause.code ?? "")) return `no server at ${url}: start one with \`dstack-artifacts serve\``;
+  if (cause.code === "EACCES") return `the server at ${url} may not be reached by this user: permission denied`;
+  return oneLine(`no connection to a server at ${url}: ${cause.message}`);
 }
 
 const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
@@ -76,18 +91,28 @@ const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
 /** One line for what the system said, naming the path. */
 export function describeSystemError(error: NodeJS.ErrnoException): string {
   const said = SYSTEM_ERRORS[error.code ?? ""];
-  return error.path !== undefined && said !== undefined ? `${error.path} ${said}` : oneLine(error.message);
+  const text = error.path !== undefined && said !== undefined ? `${error.path} ${said}` : error.message;
+  return oneLine(error.path !== undefined && !text.includes(error.path) ? `${error.path}: ${text}` : text);
+}
+
+/** The system's error, telling of `path`, whatever the system calls it, if it tells of one at all. */
+export function withPath(error: unknown, path: string): unknown {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === "string" ? Object.assign(error, { path }) : error;
+}
+
+/** Does something to a file, whose errors are to tell of `path`. */
+export function naming<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    throw withPath(error, path);
+  }
 }
 
 function make(doing: Doing, message: string, options: ErrorOptions & { reason?: string | undefined }): DstackError {
   if (doing === "upload") return new ArtifactsUploadError(message, options);
   if (doing === "download") return new ArtifactsDownloadError(message, options);
   return new DstackError(message, options);
-}
-
-/** Whether a call failed because nothing answers at the address. */
-export function isUnreachable(error: unknown): boolean {
-  return error instanceof ConnectError && error.code === Code.Unavailable && failureOf(error).reason === undefined;
 }
 
 /** Whether the same call may succeed later: the connection was lost, or the server said so. */

@@ -2,14 +2,18 @@
 import fs from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { MAX_CHUNK_BYTES } from "../wire/limits.ts";
+import { ArtifactsUploadError, withPath } from "./errors.ts";
 import type { LocalEntry } from "./walk.ts";
 
 /** Files up to this size are read by synchronous calls, at once: that is several times as fast for many of them. */
 export const SMALL_FILE_BYTES = 64 * 1024;
 
+// A FIFO that has taken a file's place must not be waited for.
+const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK;
+
 /** A small file, whole; `undefined` if it isn't as it was when it was looked at. */
 export function readSmallFile(entry: LocalEntry): Uint8Array | undefined {
-  const fd = fs.openSync(entry.local, "r");
+  const fd = fs.openSync(entry.local, OPEN_FLAGS);
   try {
     // One byte more, to notice that it grew.
     const buffer = Buffer.allocUnsafe(entry.size + 1);
@@ -22,6 +26,8 @@ export function readSmallFile(entry: LocalEntry): Uint8Array | undefined {
     const stats = fs.fstatSync(fd, { bigint: true });
     if (length !== entry.size || stats.mtimeNs !== entry.mtimeNs || Number(stats.size) !== entry.size) return undefined;
     return buffer.subarray(0, length);
+  } catch (error) {
+    throw withPath(error, entry.local);
   } finally {
     fs.closeSync(fd);
   }
@@ -39,15 +45,16 @@ export interface OpenedFile {
 }
 
 export async function openFile(local: string): Promise<OpenedFile> {
-  const handle = await fs.promises.open(local, "r");
+  const handle = await fs.promises.open(local, OPEN_FLAGS);
   try {
     const stats = await handle.stat({ bigint: true });
+    if (!stats.isFile()) throw new ArtifactsUploadError(`${local} is no file any more`);
     const size = Number(stats.size);
     return {
       size,
       mode: Number(stats.mode & 0o777n),
       mtimeNs: stats.mtimeNs,
-      chunks: () => readChunks(handle, size),
+      chunks: () => readChunks(handle, local, size),
       async changed() {
         const now = await handle.stat({ bigint: true });
         return now.size !== stats.size || now.mtimeNs !== stats.mtimeNs;
@@ -60,10 +67,12 @@ export async function openFile(local: string): Promise<OpenedFile> {
   }
 }
 
-async function* readChunks(handle: FileHandle, size: number): AsyncGenerator<Uint8Array, void, undefined> {
+async function* readChunks(handle: FileHandle, local: string, size: number): AsyncGenerator<Uint8Array, void, undefined> {
   const read = async (position: number): Promise<Uint8Array> => {
     const buffer = Buffer.allocUnsafeSlow(Math.min(MAX_CHUNK_BYTES, size - position));
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position).catch((error) => {
+      throw withPath(error, local);
+    });
     return buffer.subarray(0, bytesRead);
   };
   let position = 0;

@@ -1,73 +1,39 @@
-/** A client's way to its server: unary calls and transfers, with one policy for trying again. */
-import { connect as connectSocket } from "node:net";
-import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+/** A client's way to its server: one connection for all calls, with one policy for trying again. */
+import { type CallOptions, type Client, createClient } from "@connectrpc/connect";
 import { ArtifactsService } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { MAX_MESSAGE_BYTES } from "../wire/limits.ts";
-import { createPatience } from "./retry.ts";
+import { createCaller } from "./caller.ts";
+import { createPatience, retrying } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import type { Transfers } from "./transfers.ts";
 import { createHttp2Transfers } from "./transfers-http2.ts";
+import { createHttp2Transport } from "./transport.ts";
+
+export type Service = Client<typeof ArtifactsService>;
 
 export interface Link {
   readonly settings: Settings;
   readonly transfers: Transfers;
-  readonly service: Client<typeof ArtifactsService>;
-  /** Tries a call again while the connection is lost or the server asks for patience; only for calls that are safe to send again. */
-  retrying<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  readonly service: Service;
+  /**
+   * Makes a call that is safe to make again, and makes it again while the connection is lost or the server asks for patience. A server
+   * that can't be reached at first is an error at once, unless `reached` says that it answered before in the same affair.
+   */
+  call<T>(
+    make: (service: Service, options: CallOptions) => Promise<T>,
+    options?: { signal?: AbortSignal | undefined; reached?: boolean },
+  ): Promise<T>;
   close(): Promise<void>;
 }
 
-/** Listings of 10,000 long paths are larger than other messages. */
-const MAX_ANSWER_BYTES = 8 * MAX_MESSAGE_BYTES;
-
 export function openLink(settings: Settings): Link {
-  const { url, token, tls } = settings;
-  const target = new URL(url);
-  const isSocket = target.protocol === "unix:";
-  const baseUrl = isSocket ? "http://localhost" : target.origin;
-  const sessionOptions = isSocket ? { createConnection: () => connectSocket(decodeURIComponent(target.pathname)) } : tls;
-  const sessionManager = new Http2SessionManager(baseUrl, undefined, sessionOptions);
-  const authorize: Interceptor = (next) => async (request) => {
-    if (token !== undefined) request.header.set("authorization", `Bearer ${token}`);
-    try {
-      return await next(request);
-    } catch (error) {
-      throw asUnavailable(error);
-    }
-  };
-  const transport = createGrpcTransport({
-    baseUrl,
-    sessionManager,
-    interceptors: [authorize],
-    readMaxBytes: MAX_ANSWER_BYTES,
-    acceptCompression: [],
-  });
-  const transfers = createHttp2Transfers({ url, token, tls });
+  const caller = createCaller(settings);
+  const service = createClient(ArtifactsService, createHttp2Transport(caller, settings.timeoutMs));
   return {
     settings,
-    transfers,
-    service: createClient(ArtifactsService, transport),
-    async retrying(call, signal) {
-      const patience = createPatience(settings.timeoutMs);
-      for (;;) {
-        try {
-          return await call();
-        } catch (error) {
-          await patience.wait(error, signal);
-        }
-      }
-    },
-    async close() {
-      sessionManager.abort();
-      await transfers.close();
-    },
+    transfers: createHttp2Transfers(settings, caller),
+    service,
+    call: (make, { signal, reached = false } = {}) =>
+      retrying(createPatience(settings.timeoutMs, reached), () => make(service, signal ? { signal } : {}), signal),
+    close: () => caller.close(),
   };
-}
-
-/** connect-node knows some socket errors (a Unix socket's ENOENT, say) as internal ones; here all of them say Unavailable, as in transfers. */
-function asUnavailable(error: unknown): unknown {
-  const { cause } = ConnectError.from(error);
-  const isSocketError = cause instanceof Error && "syscall" in cause;
-  return isSocketError ? new ConnectError(cause.message, Code.Unavailable, undefined, undefined, cause) : error;
 }

@@ -1,62 +1,31 @@
 /** Uploads and downloads straight on HTTP/2 streams, by the same codec as the server's. */
 import { constants } from "node:http2";
 import { ArtifactsService, DownloadRequestSchema, UploadResponseSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { downloadCodec, uploadCodec, wholeCodec } from "../wire/codec.ts";
-import { readBatches, readWhole } from "../wire/inbound.ts";
+import { downloadCodec, uploadCodec } from "../wire/codec.ts";
+import { readBatches } from "../wire/inbound.ts";
 import { MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
 import type { UploadMessage } from "../wire/messages.ts";
 import { createOutbound } from "../wire/outbound.ts";
 import { createMessageReader } from "../wire/reader.ts";
 import { createMessageWriter } from "../wire/writer.ts";
-import { type Call, startCall } from "./call.ts";
-import { type ConnectionOptions, createConnection, DEFAULT_TIMEOUT_MS } from "./connection.ts";
-import type { TransferOptions, Transfers } from "./transfers.ts";
-
-export interface Http2TransfersOptions extends ConnectionOptions {
-  /** Bearer token. */
-  readonly token?: string | undefined;
-  /** Sent with every call. Names in lower case. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
-}
+import type { Call } from "./call.ts";
+import { type Caller, type CallerOptions, createCaller } from "./caller.ts";
+import type { Transfers } from "./transfers.ts";
+import { readAnswer, sendRequest } from "./transport.ts";
 
 const readerLimits = { maxChunkBytes: MAX_CHUNK_BYTES, maxMessageBytes: MAX_MESSAGE_BYTES };
 /** The reason of a cancellation that nobody is told of: the caller left. */
 const LEFT = new Error("the caller left the download");
 
-/** Transfers over one connection, which is made by the first call and made again when it was lost. */
-export function createHttp2Transfers(options: Http2TransfersOptions): Transfers {
-  const connection = createConnection(options);
-  const authorization = options.token === undefined ? {} : { authorization: `Bearer ${options.token}` };
-
-  async function call(method: string, { signal, timeoutMs = DEFAULT_TIMEOUT_MS, headers }: TransferOptions): Promise<Call> {
-    signal?.throwIfAborted();
-    const session = await connection.session();
-    signal?.throwIfAborted();
-    const stream = session.request({
-      ":method": "POST",
-      ":path": `/${ArtifactsService.typeName}/${method}`,
-      "content-type": "application/grpc+proto",
-      te: "trailers",
-      "user-agent": "dstack-artifacts",
-      ...authorization,
-      ...options.headers,
-      ...headers,
-    });
-    return startCall(session, stream, timeoutMs, signal);
-  }
-
+/** Transfers over the connection of a caller, which they close with themselves. */
+export function createHttp2Transfers(options: CallerOptions, caller: Caller = createCaller(options)): Transfers {
+  const { upload, download } = ArtifactsService.method;
   return {
     async upload(messages, uploadOptions = {}) {
-      const running = await call(ArtifactsService.method.upload.name, uploadOptions);
+      const running = await caller.call(upload.name, uploadOptions);
       void send(running, messages[Symbol.asyncIterator](), uploadOptions.onSent);
       try {
-        const response = await readWhole(running.stream, UploadResponseSchema, MAX_MESSAGE_BYTES, running.failure).catch((error) => {
-          // What the status says goes before that there was no message.
-          throw running.failure() ?? error;
-        });
-        const failure = running.failure();
-        if (failure !== undefined) throw failure;
-        return response;
+        return await readAnswer(running, UploadResponseSchema, MAX_MESSAGE_BYTES);
       } finally {
         // After an early answer the rest is not to be sent.
         if (!running.stream.writableEnded) running.stream.close(constants.NGHTTP2_CANCEL);
@@ -64,9 +33,8 @@ export function createHttp2Transfers(options: Http2TransfersOptions): Transfers 
     },
 
     async *download(request, downloadOptions = {}) {
-      const running = await call(ArtifactsService.method.download.name, downloadOptions);
-      createOutbound(running.stream).write(createMessageWriter(wholeCodec(DownloadRequestSchema))([{ case: "whole", value: request }]));
-      running.stream.end();
+      const running = await caller.call(download.name, downloadOptions);
+      sendRequest(running, DownloadRequestSchema, request);
       try {
         yield* readBatches(running.stream, createMessageReader(downloadCodec, readerLimits), running.failure);
         const failure = running.failure();
@@ -76,7 +44,7 @@ export function createHttp2Transfers(options: Http2TransfersOptions): Transfers 
       }
     },
 
-    close: () => connection.close(),
+    close: () => caller.close(),
   };
 }
 

@@ -1,17 +1,9 @@
 /** How the client moves bytes: the two streams of the protocol, whatever carries them. */
 import type { DownloadRequest, UploadResponse } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import type { DownloadMessage, UploadMessage } from "../wire/messages.ts";
+import type { CallOptions } from "./caller.ts";
 
-export interface TransferOptions {
-  /** Cancels the call, which then rejects with the signal's reason; the server sees a cancelled stream. */
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * How long the connection may stand still, in milliseconds: nothing sent, nothing received, no ping answered. The call then fails as
-   * one whose connection was lost. Absent means 30 s.
-   */
-  readonly timeoutMs?: number | undefined;
-  /** Sent with the call beside those of the connection. Names in lower case. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+export interface TransferOptions extends CallOptions {
   /** Told bytes of the stream as the connection takes them (uploads only): chunk bytes and a little framing. */
   readonly onSent?: ((bytes: number) => void) | undefined;
 }

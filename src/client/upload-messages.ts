@@ -1,53 +1,41 @@
 /** Turns what is to be uploaded into the messages of the protocol's stream, leaving out what the server has. */
 import { create } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { UploadFinishSchema, type UploadStart } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryHeaderSchema, EntryType, FileEndSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { crc32c } from "../lib/crc32c.ts";
 import type { UploadMessage } from "../wire/messages.ts";
 import { ArtifactsUploadError } from "./errors.ts";
 import { openFile, readSmallFile, SMALL_FILE_BYTES } from "./file-reader.ts";
+import type { PersistedFile } from "./persisted.ts";
+import type { SourceItem } from "./source.ts";
+import { timestampOf } from "./timestamps.ts";
 import type { LocalEntry } from "./walk.ts";
 
 /** Bytes of chunks that go on together, for small files. */
 const BATCH_BYTES = 256 * 1024;
 /** Messages that go on together. */
 const BATCH_MESSAGES = 256;
-/** How often a file that changes is begun again. */
-const READS_OF_A_CHANGING_FILE = 2;
-
-/** What the server has of a file. */
-export interface Persisted {
-  readonly size: number | undefined;
-  readonly mtimeNs: bigint;
-  readonly try: number;
-  readonly spans: readonly { readonly offset: number; readonly length: number }[];
-}
+/** How often a file that changes while it is read is read. */
+export const CHANGING_FILE_READS = 2;
 
 /** Something to upload: a local entry, or bytes that come from elsewhere. */
-export type UploadItem = LocalEntry | { readonly path: string; readonly bytes: AsyncIterable<Uint8Array> };
+export type UploadItem = LocalEntry | SourceItem;
 
 export interface UploadState {
   /** How often each file was begun before in this upload; only of files that were begun more than once. */
   readonly tries: Map<string, number>;
-  readonly persisted: ReadonlyMap<string, Persisted>;
-  /** Told of bytes that the server has now, or will have when the stream has gone through, and of files that are done. */
-  onBytes(count: number): void;
-  onFile(): void;
-}
-
-export interface Counts {
-  files: number;
-  bytes: number;
+  readonly persisted: ReadonlyMap<string, PersistedFile>;
+  /** Told of files that are done, and of bytes that the server has, or will have when the stream has gone through. */
+  onSent(files: number, bytes: number): void;
 }
 
 export async function* uploadMessages(
   start: UploadStart,
   items: Iterable<UploadItem>,
   state: UploadState,
-): AsyncGenerator<readonly UploadMessage[], Counts, undefined> {
-  const counts: Counts = { files: 0, bytes: 0 };
+): AsyncGenerator<readonly UploadMessage[], void, undefined> {
+  let files = 0;
+  let bytes = 0;
   let batch: UploadMessage[] = [{ case: "start", value: start }];
   let batchBytes = 0;
   const takeBatch = (): UploadMessage[] => {
@@ -57,38 +45,38 @@ export async function* uploadMessages(
     return taken;
   };
   for (const item of items) {
-    const small = smallFile(item, state);
-    if (small !== undefined && !("bytes" in item)) {
-      batch.push(...small.messages);
-      batchBytes += small.size;
-      counts.bytes += small.size;
-      if (item.type !== "folder") counts.files++;
-      state.onBytes(small.size);
-      if (item.type !== "folder") state.onFile();
+    const isFile = item.type !== "folder";
+    const small = smallMessages(item, state);
+    if (small !== undefined) {
+      batch.push(...small);
+      batchBytes += item.size ?? 0;
+      bytes += item.size ?? 0;
+      state.onSent(isFile ? 1 : 0, item.size ?? 0);
       if (batchBytes >= BATCH_BYTES || batch.length >= BATCH_MESSAGES) yield takeBatch();
-      continue;
+    } else {
+      if (batch.length > 0) yield takeBatch();
+      bytes += item.type === "source" ? yield* sourceMessages(item, state) : yield* fileMessages(item as LocalEntry, state);
+      state.onSent(1, 0);
     }
-    if (batch.length > 0) yield takeBatch();
-    counts.bytes += "bytes" in item ? yield* streamMessages(item.path, item.bytes, state) : yield* fileMessages(item, state);
-    counts.files++;
-    state.onFile();
+    if (isFile) files++;
   }
-  batch.push({ case: "finish", value: create(UploadFinishSchema, { files: BigInt(counts.files), bytes: BigInt(counts.bytes) }) });
+  batch.push({ case: "finish", value: create(UploadFinishSchema, { files: BigInt(files), bytes: BigInt(bytes) }) });
   yield takeBatch();
-  return counts;
 }
 
-// Folders, links and small files that the server has nothing of, as they are at the first reading.
-function smallFile(item: UploadItem, state: UploadState): { messages: UploadMessage[]; size: number } | undefined {
-  if ("bytes" in item) return undefined;
-  if (item.type !== "file") return { messages: [header(item, item.type === "folder" ? EntryType.FOLDER : EntryType.LINK, 0)], size: 0 };
-  if (item.size > SMALL_FILE_BYTES || state.tries.has(item.path) || state.persisted.has(item.path)) return undefined;
+// Folders, links and small files, as they are at the first reading.
+function smallMessages(item: UploadItem, state: UploadState): UploadMessage[] | undefined {
+  if (item.type === "source") return undefined;
+  if (item.type !== "file") return [header(item, item.type === "folder" ? EntryType.FOLDER : EntryType.LINK, 0)];
+  if (item.size > SMALL_FILE_BYTES) return undefined;
   const bytes = readSmallFile(item);
   if (bytes === undefined) return undefined;
-  const messages: UploadMessage[] = [header(item, EntryType.FILE, 0)];
-  if (bytes.length > 0) messages.push({ case: "chunk", value: bytes });
-  messages.push(fileEnd(bytes.length, crc32c(bytes)));
-  return { messages, size: bytes.length };
+  const attempt = tryOf(item, state);
+  return [
+    header(item, EntryType.FILE, attempt),
+    ...createPieces(usableSpans(item, attempt, state))(bytes),
+    fileEnd(bytes.length, crc32c(bytes)),
+  ];
 }
 
 // Gives the file's size.
@@ -104,12 +92,12 @@ async function* fileMessages(item: LocalEntry, state: UploadState): AsyncGenerat
         yield [fileEnd(sent.size, sent.crc)];
         return sent.size;
       }
-      state.onBytes(-sent.size);
+      state.onSent(0, -sent.size);
       state.tries.set(item.path, attempt + 1);
     } finally {
       await file.close();
     }
-    if (reading === READS_OF_A_CHANGING_FILE)
+    if (reading === CHANGING_FILE_READS)
       throw new ArtifactsUploadError(`${item.local} changed while it was read, twice: upload it when nothing writes to it`);
   }
 }
@@ -125,7 +113,7 @@ function tryOf(item: LocalEntry, state: UploadState): number {
   return next;
 }
 
-function usableSpans(item: LocalEntry, attempt: number, state: UploadState): Persisted["spans"] {
+function usableSpans(item: LocalEntry, attempt: number, state: UploadState): PersistedFile["spans"] {
   const persisted = state.persisted.get(item.path);
   return persisted?.try === attempt && persisted.size === item.size && persisted.mtimeNs === item.mtimeNs ? persisted.spans : [];
 }
@@ -133,48 +121,52 @@ function usableSpans(item: LocalEntry, attempt: number, state: UploadState): Per
 // Reads every byte, for the checksum, and sends those that are in no span.
 async function* chunkMessages(
   chunks: AsyncIterable<Uint8Array>,
-  spans: Persisted["spans"],
+  spans: PersistedFile["spans"],
   state: UploadState,
 ): AsyncGenerator<UploadMessage[], { size: number; crc: number }, undefined> {
+  const piecesOf = createPieces(spans);
   let size = 0;
   let crc = 0;
-  let next = 0;
   for await (const chunk of chunks) {
     crc = crc32c(chunk, crc);
-    const messages: UploadMessage[] = [];
-    for (let at = 0; at < chunk.length; ) {
-      const position = size + at;
-      while (
-        next < spans.length &&
-        (spans[next] as { offset: number; length: number }).offset + (spans[next] as { length: number }).length <= position
-      )
-        next++;
-      const span = spans[next];
-      const until = span === undefined ? Number.POSITIVE_INFINITY : span.offset > position ? span.offset : span.offset + span.length;
-      const part = chunk.subarray(at, Math.min(chunk.length, until - size));
-      const inSpan = span !== undefined && span.offset <= position;
-      if (!inSpan) messages.push({ case: "chunk", value: part });
-      // A span is left out as a whole, when its first byte comes by.
-      else if (span.offset === position) messages.push({ case: "skip", value: BigInt(span.length) });
-      at += part.length;
-    }
     size += chunk.length;
+    const messages = piecesOf(chunk);
     if (messages.length > 0) yield messages;
-    state.onBytes(chunk.length);
+    state.onSent(0, chunk.length);
   }
   return { size, crc };
 }
 
-async function* streamMessages(
-  path: string,
-  bytes: AsyncIterable<Uint8Array>,
-  state: UploadState,
-): AsyncGenerator<UploadMessage[], number, undefined> {
-  const value = create(EntryHeaderSchema, { path, type: EntryType.FILE, try: state.tries.get(path) ?? 0 });
+/** Gives the messages for a file's next bytes: chunks of what the server lacks, and a skip for each span that it has. */
+function createPieces(spans: PersistedFile["spans"]): (chunk: Uint8Array) => UploadMessage[] {
+  let position = 0;
+  let next = 0;
+  return (chunk) => {
+    const messages: UploadMessage[] = [];
+    for (let at = 0; at < chunk.length; ) {
+      const span = spans[next];
+      const inSpan = span !== undefined && span.offset <= position;
+      const end = span === undefined ? Number.POSITIVE_INFINITY : inSpan ? span.offset + span.length : span.offset;
+      const length = Math.min(chunk.length - at, end - position);
+      if (!inSpan) messages.push({ case: "chunk", value: chunk.subarray(at, at + length) });
+      // A span is left out as a whole, when its first byte comes by.
+      else if (span.offset === position) messages.push({ case: "skip", value: BigInt(span.length) });
+      at += length;
+      position += length;
+      if (inSpan && position === end) next++;
+    }
+    return messages;
+  };
+}
+
+// Gives how many bytes there were.
+async function* sourceMessages({ path, size, chunks }: SourceItem, state: UploadState): AsyncGenerator<UploadMessage[], number, undefined> {
+  const known = size === undefined ? {} : { size: BigInt(size) };
+  const value = create(EntryHeaderSchema, { path, type: EntryType.FILE, try: state.tries.get(path) ?? 0, ...known });
   yield [{ case: "file", value }];
-  const { size, crc } = yield* chunkMessages(bytes, [], state);
-  yield [fileEnd(size, crc)];
-  return size;
+  const sent = yield* chunkMessages(chunks, [], state);
+  yield [fileEnd(sent.size, sent.crc)];
+  return sent.size;
 }
 
 function header(item: LocalEntry, type: EntryType, attempt: number): UploadMessage {
@@ -191,15 +183,4 @@ function header(item: LocalEntry, type: EntryType, attempt: number): UploadMessa
 
 function fileEnd(size: number, crc: number): UploadMessage {
   return { case: "fileEnd", value: create(FileEndSchema, { size: BigInt(size), crc32c: crc }) };
-}
-
-const NS_PER_SECOND = 1_000_000_000n;
-
-export function timestampOf(ns: bigint): Timestamp {
-  const nanos = ((ns % NS_PER_SECOND) + NS_PER_SECOND) % NS_PER_SECOND;
-  return create(TimestampSchema, { seconds: (ns - nanos) / NS_PER_SECOND, nanos: Number(nanos) });
-}
-
-export function nanosecondsOf(timestamp: Timestamp | undefined): bigint {
-  return timestamp === undefined ? 0n : timestamp.seconds * NS_PER_SECOND + BigInt(timestamp.nanos);
 }

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { comparePaths, pathProblem } from "../lib/paths.ts";
 import { ArtifactsUploadError } from "./errors.ts";
+import { isLinkInside } from "./links.ts";
 
 export interface LocalEntry {
   /** Where it goes in the run. */
@@ -118,13 +119,7 @@ function follow(local: string): fs.BigIntStats {
 
 function readLink(local: string, { depth }: Place): string {
   const target = fs.readlinkSync(local);
-  let level = target.startsWith("/") ? -1 : depth;
-  for (const segment of target.split("/")) {
-    if (level < 0) break;
-    if (segment === "..") level--;
-    else if (segment !== "" && segment !== ".") level++;
-  }
-  if (level >= 0) return target;
+  if (isLinkInside(depth, target)) return target;
   throw new ArtifactsUploadError(
     `${local} is a link to ${target}, outside of what is uploaded: only links that stay inside can be preserved`,
   );

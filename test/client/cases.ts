@@ -2,8 +2,9 @@
 import { strict as assert } from "node:assert";
 import fs from "node:fs";
 import { join } from "node:path";
-import { type ArtifactsClient, createClient, type Entry } from "../../src/client/client.ts";
+import { type ArtifactsClient, createClient } from "../../src/client/client.ts";
 import { DstackError } from "../../src/client/errors.ts";
+import type { Entry } from "../../src/client/results.ts";
 import { formatCrc32c } from "../../src/lib/crc32c.ts";
 import { checkTree, makeTree, type TreeEntry } from "../support/tree.ts";
 import { SERVER_RUN, tempFolder } from "./support.ts";

@@ -16,7 +16,7 @@ import {
   TagNotFoundError,
   toDstackError,
 } from "../../src/client/errors.ts";
-import { partialName } from "../../src/client/local-tree.ts";
+import { partialName } from "../../src/client/partial-file.ts";
 import { nameProblem } from "../../src/lib/names.ts";
 import { comparePaths, pathProblem, trimPath } from "../../src/lib/paths.ts";
 import { failureToConnect } from "../../src/server/errors.ts";
@@ -72,7 +72,7 @@ describe("errors that all languages share", () => {
   const { classes, reasons, without_reason } = load("errors");
   const codeNamed = (name: string) =>
     Code[name.toLowerCase().replace(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase()) as keyof typeof Code];
-  const nameOf = (error: ConnectError, doing: Doing) => toDstackError(error, doing, "unix:///s").name;
+  const nameOf = (error: ConnectError, doing: Doing) => (toDstackError(error, doing, "unix:///s") as Error).name;
 
   const all = [DstackError, ArtifactsUploadError, ArtifactsDownloadError, RunNotFoundError, TagNotFoundError];
   it("classes have one hierarchy", () => {

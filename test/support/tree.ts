@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
 import fs from "node:fs";
 import { dirname, join, normalize } from "node:path";
-import { partialName } from "../../src/client/local-tree.ts";
+import { partialName } from "../../src/client/partial-file.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
 
 export interface TreeEntry {
