@@ -7,9 +7,9 @@ import { cli, installed, type Served, serve } from "./installed.ts";
 /** A client whose every call is a command. */
 function commandLine({ url, project, env }: CaseClientOptions): CaseClient {
   async function run(args: readonly (string | undefined)[]) {
-    const given = args.filter((arg) => arg !== undefined);
+    const [name = "", ...rest] = args.filter((arg) => arg !== undefined);
     const home = process.env["HOME"] ?? "";
-    const { code, stdout, stderr } = await cli([...given, "--json"], {
+    const { code, stdout, stderr } = await cli([name, "--json", ...rest], {
       env: { ...env, HOME: home, DSTACK_ARTIFACTS_URL: url, DSTACK_PROJECT: project },
     });
     if (code === 0) return JSON.parse(stdout);
