@@ -44,10 +44,7 @@ export async function markReachable(context: Context, project: string, uploads: 
   // Tags first: the first commit of a tagged run is in its log then, so that it is found there although the tag be removed meanwhile.
   const all = await tags.all(project);
   for await (const { key } of objects.list(runsPrefix(project))) await markRun(lastSegment(key));
-  for (const { info, set } of all) {
-    if (set.first?.change.case === "commit") await mark(set.first.change.value.manifest);
-    else await markView(info.run, info.commit);
-  }
+  for (const { info } of all) await markView(info.run, info.commit);
   // The data of a live upload isn't judged; what a copy or a tag points at is another's.
   for (const { start, live } of uploads) {
     if (live && start?.sourceRun) await markView(start.sourceRun, Number(start.sourceSeq));
