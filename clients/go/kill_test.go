@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,13 +17,25 @@ import (
 // childArgument has the test's program be a client of its own, which can be killed.
 const childArgument = "as-a-client"
 
-// runChild does what its arguments say: upload URL PROJECT LOCAL RUN, or download URL PROJECT RUN LOCAL.
+// runChild does what its arguments say: upload URL PROJECT LOCAL RUN, download URL PROJECT RUN LOCAL, or pipe URL PROJECT RUN FILE, which
+// uploads a file by a reader that can't seek and downloads it by a writer.
 func runChild(args []string) int {
+	ctx := context.Background()
 	c, err := artifacts.NewClient(artifacts.WithURL(args[1]), artifacts.WithProject(args[2]))
-	if err == nil && args[0] == "upload" {
-		_, err = c.Upload(context.Background(), args[3], artifacts.WithArtifactPath(""), artifacts.WithRun(args[4]))
-	} else if err == nil {
-		_, err = c.Download(context.Background(), artifacts.Run(args[3]), artifacts.WithLocalPath(args[4]))
+	switch {
+	case err != nil:
+	case args[0] == "upload":
+		_, err = c.Upload(ctx, args[3], artifacts.WithArtifactPath(""), artifacts.WithRun(args[4]))
+	case args[0] == "download":
+		_, err = c.Download(ctx, artifacts.Run(args[3]), artifacts.WithLocalPath(args[4]))
+	case args[0] == "pipe":
+		var file *os.File
+		if file, err = os.Open(args[4]); err == nil {
+			_, err = c.UploadReader(ctx, "f", plain{file}, artifacts.WithRun(args[3]))
+		}
+		if err == nil {
+			_, err = c.DownloadWriter(ctx, artifacts.Run(args[3]), "f", io.Discard)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
