@@ -237,14 +237,15 @@ export class World {
   async #attemptWith(fault: Fault | undefined, operation: Operation): Promise<void> {
     if (!fault && this.#reader) return this.#attempt(operation, this.#reader);
     const server = await this.#open();
-    let sleeping = (): void => {};
-    const asleep = new Promise<void>((resolve) => (sleeping = resolve));
-    if (fault) server.driver.interceptor = this.#faulty(fault, operation, sleeping);
+    let fallAsleep = (_wake: () => void): void => {};
+    const asleep = new Promise<() => void>((resolve) => (fallAsleep = resolve));
+    if (fault) server.driver.interceptor = this.#faulty(fault, fallAsleep);
     const done = this.#attempt(operation, server);
-    await Promise.race([done, asleep]);
+    const wake = await Promise.race([done, asleep]);
+    if (wake) this.#sleepers.push({ wake, done });
   }
 
-  #faulty(fault: Fault, operation: Operation, sleeping: () => void) {
+  #faulty(fault: Fault, fallAsleep: (wake: () => void) => void) {
     let calls = 0;
     let struck = false;
     let dead = false;
@@ -259,25 +260,9 @@ export class World {
         throw new Death();
       }
       this.counts.sleeps++;
-      let wake = (): void => {};
-      const awake = new Promise<void>((resolve) => (wake = resolve));
-      this.#sleepers.push({ wake, done: this.#ended(operation) });
-      sleeping();
-      await awake;
+      await new Promise<void>(fallAsleep);
     };
     return { before: () => strike("before"), after: () => strike("after") };
-  }
-
-  readonly #endings = new Map<Operation, { promise: Promise<void>; resolve: () => void }>();
-
-  #ended(operation: Operation): Promise<void> {
-    let ending = this.#endings.get(operation);
-    if (!ending) {
-      let resolve = (): void => {};
-      const promise = new Promise<void>((done) => (resolve = done));
-      this.#endings.set(operation, (ending = { promise, resolve }));
-    }
-    return ending.promise;
   }
 
   // A request is safe to send again within the grace period; after that, garbage collection may have forgotten that it was made.
@@ -298,8 +283,6 @@ export class World {
     } finally {
       // The effect of an operation that died may still come, by whoever completes it.
       if (operation.outcome !== "died") operation.ended = ++this.#moment;
-      void this.#ended(operation);
-      this.#endings.get(operation)?.resolve();
     }
   }
 
