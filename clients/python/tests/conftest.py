@@ -10,6 +10,17 @@ import pytest
 from dstack.artifacts import Client, _progress
 from servers import Proxy, Server
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also what takes minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes minutes, and is left out without --long")
+    if not config.getoption("--long") and not config.option.markexpr:
+        config.option.markexpr = "not long"
+
+
 VARIABLES = ("URL", "TOKEN", "STORE")
 
 

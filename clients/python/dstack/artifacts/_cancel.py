@@ -56,7 +56,7 @@ class Cancellation:
         except BaseException as error:
             call.cancel()
             # What the call says once it was cancelled isn't why.
-            if not isinstance(error, KeyboardInterrupt):
+            if not isinstance(error, KeyboardInterrupt | GeneratorExit):
                 self.check()
             raise
         finally:

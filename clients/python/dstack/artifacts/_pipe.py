@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 # Bytes that wait between the threads. More gains nothing, and is memory.
-_WAITING_BYTES = 4 * 1024 * 1024
+_WAITING_BYTES = 2 * 1024 * 1024
 # What an item costs beside its bytes.
 _ITEM_BYTES = 1024
 

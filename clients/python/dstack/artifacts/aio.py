@@ -175,14 +175,13 @@ class AsyncClient:
         offset: int = 0,
         length: int | None = None,
     ) -> AsyncIterator[bytes]:
-        # A context of its own: pieces come from one generator on several threads.
         cancellation = Cancellation()
         blocks = self._client.stream(artifact_path, run=run, tag=tag, commit=commit, offset=offset, length=length)
         try:
             while block := await _on_thread(self._threads, cancellation, lambda: next(blocks, None)):
                 yield block
         finally:
-            cancellation.cancel()
+            await _on_thread(self._threads, Cancellation(), blocks.close)
 
     @_as(Client.list)
     async def list(

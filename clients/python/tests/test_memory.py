@@ -1,0 +1,68 @@
+"""The most memory that transfers take, as the benchmark's role measures it. `--long` has the full sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import ROOT, Server
+
+MIB = 1024 * 1024
+LIMIT = 150 * MIB
+
+
+def peak_of(server: Server, *args: str) -> int:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench/roles/python_client.py"), *args],
+        env=os.environ | {"DSTACK_ARTIFACTS_URL": server.url, "DSTACK_PROJECT": "memory"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    figures = json.loads(done.stdout)
+    print(*args[:1], figures)
+    return int(figures["peakRssBytes"])
+
+
+@pytest.mark.parametrize("size", [256, pytest.param(2048, marks=pytest.mark.long)])
+def test_a_large_file(size: int, server: Server, work: Path) -> None:
+    block = os.urandom(MIB)
+    with (work / "f").open("wb") as file:
+        for at in range(size):
+            file.write(at.to_bytes(8, "big") + block[8:])
+    assert peak_of(server, "upload", "f", f"large-{size}") < LIMIT
+    assert peak_of(server, "download", f"large-{size}", "out") < LIMIT
+    assert subprocess.run(["cmp", "f", "out/f"], check=False).returncode == 0
+    # Into a place where it is already.
+    assert peak_of(server, "download", f"large-{size}", "out") < LIMIT
+
+
+@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_many_files(count: int, server: Server, work: Path) -> None:
+    for at in range(count):
+        folder = work / "d" / str(at // 100)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{at}.txt").write_bytes(at.to_bytes(4, "big") * 1024)
+    assert peak_of(server, "upload", "d", f"many-{count}") < LIMIT
+    for _ in range(2):
+        assert peak_of(server, "download", f"many-{count}", "out") < LIMIT
+    subprocess.run(["diff", "-rq", "d", "out"], check=True)
+
+
+def test_a_stream_that_can_be_read_once(server: Server, work: Path) -> None:
+    code = f"""
+import resource, os
+from dstack.artifacts import Client
+client = Client({server.url!r}, project="memory")
+client.upload_bytes((bytes([at]) * 2**20 for at in range(256)), "f", run="once")
+size = sum(len(block) for block in client.stream("f", run="once"))
+print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    size, peak = map(int, done.stdout.split())
+    assert size == 256 * MIB
+    assert peak < LIMIT
