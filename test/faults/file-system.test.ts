@@ -4,8 +4,6 @@ import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import { join } from "node:path";
-import type { Artifacts } from "../../src/artifacts/types.ts";
-import { crc32c } from "../../src/lib/crc32c.ts";
 import { StoreError, type StoreErrorKind } from "../../src/store/driver.ts";
 import { bytesFrom, FAST, newFolder, removeFolders, type Tree } from "./support/folders.ts";
 import { digestsOf, PROJECT, shown } from "./support/look.ts";
@@ -13,25 +11,10 @@ import { canMount, mountTmpfs, unmountAll } from "./support/mounts.ts";
 import { pointsOf } from "./support/points.ts";
 import { openFolder } from "./support/store.ts";
 import { intercept, type Syscall, systemError } from "./support/syscalls.ts";
+import { upload } from "./support/upload.ts";
 
 const OLD: Tree = { old: bytesFrom("old", 5_000) };
 const NEW: Tree = { a: bytesFrom("a", 10), "d/b": bytesFrom("b", 200_000), empty: Buffer.alloc(0) };
-
-async function upload(artifacts: Artifacts, run: string, uploadId: string, tree: Tree): Promise<number> {
-  const session = await artifacts.startUpload({ project: PROJECT, uploadId, run });
-  try {
-    let bytes = 0;
-    for (const [path, content] of Object.entries(tree)) {
-      bytes += content.length;
-      await session.file({ path, type: "file", size: content.length, mtimeNs: 1n });
-      await session.chunk(content);
-      await session.endFile({ size: content.length, crc32c: crc32c(content) });
-    }
-    return (await session.finish({ files: Object.keys(tree).length, bytes })).commit;
-  } finally {
-    await session.close();
-  }
-}
 
 /** The kind of the store's error, or `undefined` if there is none. */
 async function trouble(work: Promise<unknown>): Promise<StoreErrorKind | undefined> {

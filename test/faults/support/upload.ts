@@ -1,0 +1,22 @@
+/** Uploads a tree without a server, as one that gets the client's messages would. */
+import { randomUUID } from "node:crypto";
+import type { Artifacts } from "../../../src/artifacts/types.ts";
+import { crc32c } from "../../../src/lib/crc32c.ts";
+import type { Tree } from "./folders.ts";
+import { PROJECT } from "./look.ts";
+
+export async function upload(artifacts: Artifacts, run: string, uploadId: string | undefined, tree: Tree): Promise<number> {
+  const session = await artifacts.startUpload({ project: PROJECT, uploadId: uploadId ?? randomUUID(), run });
+  try {
+    let bytes = 0;
+    for (const [path, content] of Object.entries(tree)) {
+      bytes += content.length;
+      await session.file({ path, type: "file", size: content.length, mtimeNs: 1n });
+      await session.chunk(content);
+      await session.endFile({ size: content.length, crc32c: crc32c(content) });
+    }
+    return (await session.finish({ files: Object.keys(tree).length, bytes })).commit;
+  } finally {
+    await session.close();
+  }
+}
