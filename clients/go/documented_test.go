@@ -79,7 +79,7 @@ func find(t *testing.T, document, start string) []string {
 func TestTheProgramsOfTheDocumentation(t *testing.T) {
 	t.Parallel()
 	s := sharedServer(t)
-	m := newModule(t, s, "documented")
+	m := newModule(t, s, newProject())
 	programs := find(t, "docs/go.md", "package main\n")
 	if len(programs) != 3 {
 		t.Fatalf("%d programs", len(programs))
@@ -98,7 +98,8 @@ func TestTheProgramsOfTheDocumentation(t *testing.T) {
 func TestTheLinesOfTheReadme(t *testing.T) {
 	t.Parallel()
 	s := sharedServer(t)
-	m := newModule(t, s, "readme")
+	project := newProject()
+	m := newModule(t, s, project)
 	blocks := find(t, "README.md", "import artifacts ")
 	if len(blocks) != 1 {
 		t.Fatalf("%d blocks", len(blocks))
@@ -113,7 +114,7 @@ func TestTheLinesOfTheReadme(t *testing.T) {
 			"if _, err := " + line + "; err != nil {\nlog.Fatal(err)\n}\n}\n"
 	}
 	m.run(program(lines[0]))
-	c := clientOf(t, s, artifacts.WithProject("readme"))
+	c := clientOf(t, s, artifacts.WithProject(project))
 	listing, err := c.List(testContext(t), artifacts.Tag("my_tag"), artifacts.WithRecursive())
 	if err != nil || listing.Files != 1 || !slices.Contains(paths(listing.Entries), "data/train/part-0") {
 		t.Fatalf("%+v, %v", listing, err)

@@ -46,7 +46,7 @@ func TestReadersInWritersOut(t *testing.T) {
 func TestUploadReaderStartsWhereASeekerStands(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
-	c := p.client(t, artifacts.WithProject("seeker"))
+	c := p.client(t, artifacts.WithProject(newProject()))
 	content := repeated(largeBytes)
 	reader := bytes.NewReader(content)
 	if _, err := reader.Seek(1000, io.SeekStart); err != nil {
@@ -63,7 +63,7 @@ func TestUploadReaderStartsWhereASeekerStands(t *testing.T) {
 func TestUploadReaderGoesOnThoughTheReaderCantSeek(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
-	c := p.client(t, artifacts.WithProject("pipe"))
+	c := p.client(t, artifacts.WithProject(newProject()))
 	content := repeated(100 << 20)
 	next := int64(1 << 20)
 	p.up.set(func(total int64, _ []byte) bool {
@@ -108,7 +108,7 @@ func TestUploadReaderTellsOfTheReadersError(t *testing.T) {
 func TestOpenReadsSeeksAndReadsAt(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
-	c := p.client(t, artifacts.WithProject("open"))
+	c := p.client(t, artifacts.WithProject(newProject()))
 	content := repeated(12 << 20)
 	if _, err := c.UploadReader(testContext(t), "dir/f", bytes.NewReader(content), artifacts.WithRun("r")); err != nil {
 		t.Fatal(err)

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
 
 // childArgument has the test's program be a client of its own, which can be killed.
@@ -63,7 +65,7 @@ func TestAnUploadKilledAtAnyPointLeavesNothingAndGoesOn(t *testing.T) {
 	p := startProxy(t, sharedServer(t))
 	dir := writeTree(t, largeBytes)
 	for _, at := range []int64{2_000, 1 << 20, 25 << 20} {
-		project := fmt.Sprint("upload-killed-", at)
+		project := newProject()
 		c := p.client(t, artifacts.WithProject(project))
 		killed := make(chan struct{})
 		var kill func() bool
@@ -91,12 +93,15 @@ func TestAnUploadKilledAtAnyPointLeavesNothingAndGoesOn(t *testing.T) {
 		case err != nil || len(uploads) > 0 || at > 1<<20: // So early the server may not have begun it.
 			t.Fatalf("killed at %d: %+v, %v", at, uploads, err)
 		}
+		// Only what was in the buffers on the way is sent twice: the server keeps what it has, once it has noticed.
+		kept := max(at-8<<20, 0)
+		waitForPersisted(t, c, project, uploads, kept)
 		p.up.set(nil)
 		u, err := c.Upload(testContext(t), dir, options...)
 		if err != nil || u.Commit != 1 || u.Files != 41 {
 			t.Fatalf("killed at %d: %+v, %v", at, u, err)
 		}
-		if sent := p.up.bytes.Load(); sent > u.Bytes-at+8<<20 {
+		if sent := p.up.bytes.Load(); sent > u.Bytes-kept+1<<20 {
 			t.Errorf("killed at %d: %d bytes were sent for the rest", at, sent)
 		}
 		out := t.TempDir()
@@ -107,10 +112,29 @@ func TestAnUploadKilledAtAnyPointLeavesNothingAndGoesOn(t *testing.T) {
 	}
 }
 
+// waitForPersisted returns when the server has so many bytes of the upload.
+func waitForPersisted(t testing.TB, c *artifacts.Client, project string, uploads []artifacts.UploadInfo, bytes int64) {
+	t.Helper()
+	service := artifactsv1.NewArtifactsServiceClient(c.Conn())
+	for has := int64(0); has < bytes; time.Sleep(10 * time.Millisecond) {
+		page, err := service.GetUpload(testContext(t), &artifactsv1.GetUploadRequest{Project: project, UploadId: uploads[0].ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		has = 0
+		for _, file := range page.GetFiles() {
+			for _, span := range file.GetSpans() {
+				has += int64(span.GetLength())
+			}
+		}
+	}
+}
+
 func TestADownloadKilledAtAnyPointLeavesWholeFilesAndGoesOn(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
-	c := p.client(t, artifacts.WithProject("download-killed"))
+	project := newProject()
+	c := p.client(t, artifacts.WithProject(project))
 	dir := writeTree(t, largeBytes)
 	if _, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
 		t.Fatal(err)
@@ -123,7 +147,7 @@ func TestADownloadKilledAtAnyPointLeavesWholeFilesAndGoesOn(t *testing.T) {
 			<-started
 			return kill()
 		})
-		kill, wait := startChild(t, "download", p.url, "download-killed", "r", out)
+		kill, wait := startChild(t, "download", p.url, project, "r", out)
 		close(started)
 		if err := wait(); err == nil {
 			t.Fatal("it was not killed")

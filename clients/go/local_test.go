@@ -18,7 +18,7 @@ import (
 func TestAFileThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
-	c := p.client(t, artifacts.WithProject("changing"))
+	c := p.client(t, artifacts.WithProject(newProject()))
 	file := filepath.Join(t.TempDir(), "f")
 	write(t, file, repeated(largeBytes))
 	grow := func() bool {

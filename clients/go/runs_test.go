@@ -233,12 +233,13 @@ func damage(t testing.TB, store, mark string) {
 func TestUploadsAreListedAndAborted(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, sharedServer(t))
-	c := p.client(t, artifacts.WithProject("uploads"), artifacts.WithTimeout(100*time.Millisecond))
+	project := newProject()
+	c, hasty := p.client(t, artifacts.WithProject(project)), p.client(t, artifacts.WithProject(project), artifacts.WithTimeout(100*time.Millisecond))
 	file := filepath.Join(t.TempDir(), "f")
 	write(t, file, repeated(largeBytes))
 	const id = "an-upload-of-the-test"
 	p.up.set(func(total int64, _ []byte) bool { return total < 30<<20 })
-	if _, err := c.Upload(testContext(t), file, artifacts.WithArtifactPath("f"), artifacts.WithTag("t"), artifacts.WithUploadID(id)); err == nil {
+	if _, err := hasty.Upload(testContext(t), file, artifacts.WithArtifactPath("f"), artifacts.WithTag("t"), artifacts.WithUploadID(id)); err == nil {
 		t.Fatal("no error")
 	}
 	p.up.set(nil)

@@ -20,7 +20,7 @@ import (
 )
 
 // Nothing in the tests takes as long as this; what does hangs.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // server is a process of the project's own server.
 type server struct {
@@ -142,8 +142,11 @@ func sharedServer(t testing.TB) *server {
 // newClient gives a client of the shared server in a project that nothing is in.
 func newClient(t testing.TB, options ...artifacts.ClientOption) *artifacts.Client {
 	t.Helper()
-	return clientOf(t, sharedServer(t), append([]artifacts.ClientOption{artifacts.WithProject("p-" + rand.Text())}, options...)...)
+	return clientOf(t, sharedServer(t), append([]artifacts.ClientOption{artifacts.WithProject(newProject())}, options...)...)
 }
+
+// newProject is a name that nobody used before.
+func newProject() string { return "p-" + rand.Text() }
 
 func clientOf(t testing.TB, s *server, options ...artifacts.ClientOption) *artifacts.Client {
 	t.Helper()

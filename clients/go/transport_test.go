@@ -122,12 +122,13 @@ func TestAddresses(t *testing.T) {
 func TestTheDefaultClientIsMadeFromTheEnvironment(t *testing.T) {
 	s := sharedServer(t)
 	t.Setenv("DSTACK_ARTIFACTS_URL", s.url)
-	t.Setenv("DSTACK_PROJECT", "default-client")
+	project := newProject()
+	t.Setenv("DSTACK_PROJECT", project)
 	t.Setenv("RUN_NAME", "from-environment")
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "f"), []byte("x"))
 	u, err := artifacts.Upload(testContext(t), dir, artifacts.WithArtifactPath(""))
-	if err != nil || u.Project != "default-client" || u.Run != "from-environment" {
+	if err != nil || u.Project != project || u.Run != "from-environment" {
 		t.Fatalf("%+v, %v", u, err)
 	}
 	t.Setenv("DSTACK_RUN_NAME", "another")
