@@ -121,7 +121,7 @@ export async function createTag(
   const id = requestId(context, target.requestId);
   const path = checkPathOrRoot(target.path ?? "");
   const reference = { run: target.run, commit: target.commit };
-  const ours = (await context.tags.entries(project, tag)).find(({ entry }) => entry.id === id);
+  const ours = await context.tags.made(project, tag, id);
   if (ours) return infoOf(tag, ours);
   const { start, source } = await pin(context, project, id, reference, { tag });
   if (path !== "" && !(await source.view.exists(path))) throw pathNotFound(path, source, reference);

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { LogEntrySchema, type TagEntry, TagEntrySchema, type TagSet } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { LruCache } from "../lib/lru-cache.ts";
 import { StoreError } from "../store/driver.ts";
 import { ArtifactsFailure } from "./errors.ts";
 import { logKey, numberOf, tagKey, tagPrefix, tagsPrefix } from "./keys.ts";
@@ -21,8 +22,8 @@ export interface SetTag {
 }
 
 export interface TagLog {
-  /** All entries, newest first. */
-  entries(project: string, tag: string): Promise<TagLogged[]>;
+  /** The entry that an upload or a request made, if it made one. */
+  made(project: string, tag: string, id: string): Promise<TagLogged | undefined>;
   find(project: string, tag: string): Promise<SetTag | undefined>;
   /** Every tag that is set, sorted by name. */
   all(project: string): Promise<SetTag[]>;
@@ -40,7 +41,20 @@ export interface TagLog {
   ): Promise<TagLogged>;
 }
 
+/** Tags whose entries' makers are remembered, so that a tag that is set and removed a thousand times isn't read a thousand times. */
+const KNOWN_TAGS = 1000;
+/** Entries that are read at once. */
+const READ_CONCURRENCY = 16;
+
+/** Who made which entry, up to the newest that was read. */
+interface Makers {
+  newest: number;
+  readonly numbers: Map<string, number>;
+}
+
 export function createTagLog(objects: Objects): TagLog {
+  const known = new LruCache<string, Makers>(KNOWN_TAGS);
+
   async function load(key: string): Promise<TagLogged> {
     const entry = await objects.get(key, TagEntrySchema);
     if (!entry) throw new StoreError("damaged", `${objects.driver.name}: ${key} is missing`);
@@ -62,12 +76,26 @@ export function createTagLog(objects: Objects): TagLog {
     return { info: { name, run: set.run, commit: Number(set.seq), path: set.path, created }, set, n: head.n };
   }
 
+  /** The newest entry, and the one of `id`. */
+  async function look(project: string, tag: string, id: string): Promise<{ head: TagLogged | undefined; ours: TagLogged | undefined }> {
+    const prefix = tagPrefix(project, tag);
+    const first = await objects.first(prefix);
+    if (!first) return { head: undefined, ours: undefined };
+    const makers = known.get(prefix) ?? { newest: 0, numbers: new Map<string, number>() };
+    known.set(prefix, makers);
+    const head = await load(first.key);
+    for (let low = makers.newest + 1; low <= head.n; low += READ_CONCURRENCY) {
+      const count = Math.min(READ_CONCURRENCY, head.n - low + 1);
+      const some = await Promise.all(Array.from({ length: count }, (_, i) => load(tagKey(project, tag, low + i))));
+      for (const { n, entry } of some) makers.numbers.set(entry.id, n);
+      makers.newest = Math.max(makers.newest, low + count - 1);
+    }
+    const n = makers.numbers.get(id);
+    return { head, ours: n === undefined ? undefined : await load(tagKey(project, tag, n)) };
+  }
+
   const log: TagLog = {
-    async entries(project, tag) {
-      const entries: TagLogged[] = [];
-      for await (const object of objects.list(tagPrefix(project, tag))) entries.push(await load(object.key));
-      return entries;
-    },
+    made: async (project, tag, id) => (await look(project, tag, id)).ours,
     async find(project, tag) {
       const first = await objects.first(tagPrefix(project, tag));
       return first && toSetTag(project, tag, await load(first.key));
@@ -88,10 +116,8 @@ export function createTagLog(objects: Objects): TagLog {
     },
     async append(project, tag, id, change, now, allow) {
       for (;;) {
-        const entries = await log.entries(project, tag);
-        const ours = entries.find(({ entry }) => entry.id === id);
+        const { head, ours } = await look(project, tag, id);
         if (ours) return ours;
-        const head = entries[0];
         // What the newest entry decided must be in its run's log before it can be out of sight.
         if (head?.entry.change.case === "set") await settle(project, head.entry.change.value);
         await allow(head);

@@ -77,7 +77,7 @@ export function committed(project: string, commit: number, { start, manifest }: 
 /** The commit's number, if an upload that is decided is committed already. */
 export async function findCommit(context: Context, project: string, id: string, start: UploadStart): Promise<number | undefined> {
   if (start.tag) {
-    const ours = (await context.tags.entries(project, start.tag)).find(({ entry }) => entry.id === id);
+    const ours = await context.tags.made(project, start.tag, id);
     return ours?.entry.change.case === "set" ? Number(ours.entry.change.value.seq) : undefined;
   }
   const ours = (await context.log.since(project, start.run, Number(start.beginSeq))).find(({ entry }) => entry.id === id);
