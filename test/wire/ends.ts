@@ -36,6 +36,7 @@ export async function startEnds(handlers: Partial<HotPathHandlers>): Promise<End
   });
   const hotPath = createHotPath({
     upload: refuse,
+    // biome-ignore lint/correctness/useYield: it refuses before it has anything to give
     download: async function* () {
       await refuse();
     },
