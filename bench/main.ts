@@ -71,7 +71,7 @@ const settings: Settings = {
   profile: values.profile,
   folder,
   progress: (text) => {
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${new Date().toISOString().slice(11, 19)} ${text}\n`);
   },
 };
 const machine = {

@@ -1,11 +1,16 @@
 /** Starts the processes of a benchmark, sends them tasks and collects what they cost. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Answer, Request, Task, Usage } from "./worker.ts";
 
-/** What the package's bin sets for itself: the bytes of a stream are young garbage, and copied by the collector where this is small. */
-export const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? "--max-semi-space-size=32").split(" ").filter((flag) => flag !== "");
+const BIN = new URL("../src/main.ts", import.meta.url);
+/** What the package's bin sets for itself in its first line; our processes run with it, others' as they come. */
+export const NODE_FLAGS: readonly string[] =
+  process.env["BENCH_NODE_FLAGS"]?.split(" ").filter((flag) => flag !== "") ??
+  readFileSync(BIN, "utf8").split("\n", 1)[0]?.match(/--\S+/g) ??
+  [];
 /** Ticks of /proc/PID/stat in a second, on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
@@ -16,15 +21,22 @@ export interface Worker {
   close(): Promise<void>;
 }
 
-/** Starts `worker.ts` in a role. With `profile`, it leaves a CPU profile in that folder. */
+export interface WorkerOptions {
+  /** A folder to leave a CPU profile in. */
+  readonly profile?: string | undefined;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Node's own; the bin's by default. */
+  readonly flags?: readonly string[];
+}
+
+/** Starts `worker.ts` in a role. */
 export async function startWorker(
   role: string,
   options: Record<string, unknown> = {},
-  profile?: string,
-  env: NodeJS.ProcessEnv = {},
+  { profile, env, flags = NODE_FLAGS }: WorkerOptions = {},
 ): Promise<Worker> {
   const execArgv = [
-    ...NODE_FLAGS,
+    ...flags,
     ...(profile === undefined
       ? []
       : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${role}.${process.hrtime.bigint()}.cpuprofile`]),

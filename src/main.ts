@@ -1,7 +1,6 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env -S node --max-semi-space-size=2 --no-incremental-marking --single-threaded-gc
 /**
- * The command line's entry. The young generation is larger than V8's default: chunks of a megabyte fill that several times a second, and
- * each time it is full they are all looked at.
+ * The command line's entry. V8's flags keep what a transfer's buffers cost low: docs/decisions/0007-bin.md.
  */
 import { runCommandLine } from "./cli/program.ts";
 

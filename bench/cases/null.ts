@@ -1,6 +1,6 @@
 /** The wire alone: our two ends without files or store, next to bare node:http2 and a bare socket in the same rounds. */
 import { type Contender, type Figure, measure, type NamedTask, sample } from "../measure.ts";
-import { startWorker } from "../processes.ts";
+import { startWorker, type WorkerOptions } from "../processes.ts";
 import type { Settings } from "../settings.ts";
 
 const MIB = 1024 * 1024;
@@ -12,10 +12,10 @@ export async function pair(
   clientRole: string,
   options: Record<string, unknown>,
   canMany: boolean,
-  profile?: string,
+  worker: WorkerOptions,
 ): Promise<Contender> {
-  const server = await startWorker(serverRole, options, profile);
-  const client = await startWorker(clientRole, { ...options, url: server.url }, profile);
+  const server = await startWorker(serverRole, options, worker);
+  const client = await startWorker(clientRole, { ...options, url: server.url }, worker);
   return {
     name,
     async measure(task) {
@@ -33,10 +33,11 @@ export async function pair(
 
 export async function run({ rounds, largeBytes, smallFiles, tcp, profile, progress }: Settings): Promise<Figure[]> {
   const options = { tcp };
+  const others = { flags: [] };
   const contenders = [
-    await pair("node:http2", "raw-http2-server", "raw-http2-client", options, false),
-    await pair("dstack-artifacts", "null-server", "null-client", options, true, profile),
-    await pair("socket", "raw-tcp-server", "raw-tcp-client", options, false),
+    await pair("node:http2", "raw-http2-server", "raw-http2-client", options, false, others),
+    await pair("dstack-artifacts", "null-server", "null-client", options, true, { profile }),
+    await pair("socket", "raw-tcp-server", "raw-tcp-client", options, false, others),
   ];
   const large = { files: 1, bytes: largeBytes, chunkBytes: MIB };
   const small = { files: smallFiles, bytes: 4096, chunkBytes: 4096 };

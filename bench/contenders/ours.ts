@@ -20,8 +20,8 @@ const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const NO_USAGE: Usage = { cpuSeconds: 0, peakBytes: 0 };
 
 export async function library({ store, folder, env = {}, profile }: OursOptions): Promise<Contender> {
-  const server = await startWorker("server", { store }, profile, env);
-  const client = await startWorker("client", { url: server.url }, profile);
+  const server = await startWorker("server", { store }, { profile, env });
+  const client = await startWorker("client", { url: server.url }, { profile });
   return transfers("dstack-artifacts", folder, server.url, {
     async transfer(task, run, target) {
       const before = await client.usage();

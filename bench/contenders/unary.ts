@@ -9,8 +9,8 @@ const MANY_FILES = 1_000;
 
 export async function unary(folder: string): Promise<Contender> {
   const store = await mkdtemp(join(folder, "unary-"));
-  const server = await startWorker("unary-server", { folder: store });
-  const client = await startWorker("unary-client", { url: server.url });
+  const server = await startWorker("unary-server", { folder: store }, { flags: [] });
+  const client = await startWorker("unary-client", { url: server.url }, { flags: [] });
   return {
     name: "one RPC a file",
     async measure(task) {

@@ -12,6 +12,12 @@ import { reasonDetail } from "./status.ts";
  * enough for many streams at once; what the peer has sent beyond it waits in the stream's window.
  */
 const READ_AHEAD_BYTES = 1024 * 1024;
+
+/**
+ * Bytes that are handed on at once, without waiting for what else the event loop's turn brings. A frame has 16 KiB, one turn may bring a
+ * hundred of them, and waking the caller for each costs more than reading it.
+ */
+const BATCH_BYTES = 256 * 1024;
 /** What a message in a batch costs beside its bytes: a peer that sends a million empty ones must not make a million objects wait. */
 const MESSAGE_COST_BYTES = 128;
 
@@ -32,8 +38,11 @@ export async function* readBatches<M>(
   let ended = false;
   let error: unknown;
   let wake: (() => void) | undefined;
+  let waking: NodeJS.Immediate | undefined;
 
   function awake(): void {
+    clearImmediate(waking);
+    waking = undefined;
     wake?.();
     wake = undefined;
   }
@@ -54,7 +63,8 @@ export async function* readBatches<M>(
     }
     bytes += packet.length + (batch.length - before) * MESSAGE_COST_BYTES;
     if (wake !== undefined) {
-      awake();
+      if (bytes >= BATCH_BYTES) awake();
+      else waking ??= setImmediate(awake);
     } else if (bytes >= READ_AHEAD_BYTES && !paused) {
       paused = true;
       stream.pause();
@@ -100,6 +110,7 @@ export async function* readBatches<M>(
     }
   } finally {
     ended = true;
+    clearImmediate(waking);
     stream.pause();
     stream.off("data", onData).off("end", onEnd).off("close", onClose);
   }
