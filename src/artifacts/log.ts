@@ -7,10 +7,19 @@ import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type LogEntry, LogEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { StoreError } from "../store/driver.ts";
 import { logKey, logPrefix, numberOf } from "./keys.ts";
+import { LruCache } from "../lib/lru-cache.ts";
 import type { Objects } from "./objects.ts";
 
 /** Entries that are read at once. */
 const READ_CONCURRENCY = 16;
+/**
+ * From so many entries on, the newest is looked for behind the last one that is known, so many numbers far, before it is listed: a store in a
+ * folder reads the whole folder to list the first of it.
+ */
+const LONG_LOG = 256;
+const PROBED_NUMBERS = 4;
+/** Long logs whose last known number is kept. */
+const KEPT_LOGS = 1000;
 
 export interface Logged {
   readonly seq: number;
@@ -40,12 +49,29 @@ export interface RunLog {
 }
 
 export function createRunLog(objects: Objects): RunLog {
+  const known = new LruCache<string, number>(KEPT_LOGS);
+
+  /** The newest number, 0 if there is none. */
+  async function newest(project: string, run: string): Promise<number> {
+    const prefix = logPrefix(project, run);
+    const seq = (await probe(project, run, known.get(prefix))) ?? numberOf((await objects.first(prefix))?.key ?? "");
+    if (seq >= LONG_LOG) known.set(prefix, seq);
+    return seq;
+  }
+
+  // Numbers have no gaps and entries are never deleted, so the first that isn't there ends the log.
+  async function probe(project: string, run: string, from: number | undefined): Promise<number | undefined> {
+    if (from === undefined) return undefined;
+    for (let seq = from + 1; seq <= from + PROBED_NUMBERS; seq++) {
+      if (!(await objects.get(logKey(project, run, seq), LogEntrySchema))) return seq - 1;
+    }
+    return undefined;
+  }
+
   const log: RunLog = {
     async head(project, run) {
-      const first = await objects.first(logPrefix(project, run));
-      if (!first) return undefined;
-      const seq = numberOf(first.key);
-      return { seq, entry: await log.entry(project, run, seq) };
+      const seq = await newest(project, run);
+      return seq === 0 ? undefined : { seq, entry: await log.entry(project, run, seq) };
     },
     async entry(project, run, seq) {
       const key = logKey(project, run, seq);
@@ -54,8 +80,7 @@ export function createRunLog(objects: Objects): RunLog {
       return entry;
     },
     async since(project, run, seq) {
-      const first = await objects.first(logPrefix(project, run));
-      const last = first ? numberOf(first.key) : 0;
+      const last = await newest(project, run);
       return last > seq ? log.between(project, run, seq + 1, last) : [];
     },
     async between(project, run, first, last) {

@@ -4,6 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { fromBinary } from "@bufbuild/protobuf";
+import { LogEntrySchema, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { ArtifactsFailure } from "../../src/artifacts/errors.ts";
 import type { Artifacts } from "../../src/artifacts/types.ts";
 import { PROJECT, runNames, type Servers, servers, show, upload } from "../support/domain.ts";
@@ -36,8 +38,22 @@ async function sweep(artifacts: Artifacts): Promise<void> {
   for await (const _ of artifacts.collectGarbage({ graceMs: HOUR }));
 }
 
+/** Whoever made an entry of a log made one of it. */
+function checkOnce({ store }: World): void {
+  const made = new Set<string>();
+  for (const key of store.keys) {
+    if (!/\/(log|tags)\//.test(key)) continue;
+    const { bytes } = store.byKey.get(key) as { bytes: Uint8Array };
+    const { id } = key.includes("/log/") ? fromBinary(LogEntrySchema, bytes) : fromBinary(TagEntrySchema, bytes);
+    const maker = `${key.slice(0, key.lastIndexOf("/"))} ${id}`;
+    assert.ok(!made.has(maker), `${maker} twice`);
+    made.add(maker);
+  }
+}
+
 /** All that can be seen, read whole. */
 async function lookAtAll(world: World): Promise<{ runs: Record<string, unknown>; tags: Record<string, unknown> }> {
+  checkOnce(world);
   const server = await world.open();
   const runs: Record<string, unknown> = {};
   for (const run of await runNames(server)) runs[run] = await show(server, { run });

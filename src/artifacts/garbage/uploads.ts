@@ -7,7 +7,7 @@ import { closeFold } from "../fold.ts";
 import { dataPrefix, endedKey, endedPrefix, lastSegment, uploadsPrefix } from "../keys.ts";
 import { isTagging } from "../pin.ts";
 import { tagExists } from "../tags.ts";
-import { type Finish, finishOf } from "../uploads/commit.ts";
+import { type Finish, finishOf, headAt } from "../uploads/commit.ts";
 
 export interface UploadRecord {
   readonly id: string;
@@ -80,10 +80,11 @@ async function decide(context: Context, project: string, id: string): Promise<Fi
 
 // It finished: if its commit was not made, an entry of its id, in the place where that would have to go, keeps it from being made.
 async function voidRun(context: Context, project: string, id: string, start: UploadStart): Promise<void> {
+  let head = await headAt(context, project, start);
   for (;;) {
-    const entries = await context.log.since(project, start.run, Number(start.beginSeq));
+    const entries = await context.log.since(project, start.run, head?.seq ?? 0);
     if (entries.some(({ entry }) => entry.id === id)) return;
-    const head = entries[0] ?? (await context.log.head(project, start.run));
+    head = entries[0] ?? head;
     const change = { case: "void" as const, value: { $typeName: "dstack.artifacts.storage.v1.Void" as const } };
     if (await context.log.append(project, start.run, head, id, change, context.now())) return;
   }

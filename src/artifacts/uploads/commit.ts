@@ -101,7 +101,8 @@ function completeRun(context: Context, project: string, id: string, { start, man
   });
 }
 
-async function headAt(context: Context, project: string, start: UploadStart): Promise<Logged | undefined> {
+/** The entry that was the newest when an upload began; what comes after it is to be read before one is added. */
+export async function headAt(context: Context, project: string, start: UploadStart): Promise<Logged | undefined> {
   const seq = Number(start.beginSeq);
   return seq === 0 ? undefined : { seq, entry: await context.log.entry(project, start.run, seq) };
 }
