@@ -5,9 +5,9 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type LogEntry, LogEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { LruCache } from "../lib/lru-cache.ts";
 import { StoreError } from "../store/driver.ts";
 import { logKey, logPrefix, numberOf } from "./keys.ts";
-import { LruCache } from "../lib/lru-cache.ts";
 import type { Objects } from "./objects.ts";
 
 /** Entries that are read at once. */
@@ -54,9 +54,14 @@ export function createRunLog(objects: Objects): RunLog {
   /** The newest number, 0 if there is none. */
   async function newest(project: string, run: string): Promise<number> {
     const prefix = logPrefix(project, run);
-    const seq = (await probe(project, run, known.get(prefix))) ?? numberOf((await objects.first(prefix))?.key ?? "");
+    const seq = (await probe(project, run, known.get(prefix))) ?? (await listed(prefix));
     if (seq >= LONG_LOG) known.set(prefix, seq);
     return seq;
+  }
+
+  async function listed(prefix: string): Promise<number> {
+    const first = await objects.first(prefix);
+    return first ? numberOf(first.key) : 0;
   }
 
   // Numbers have no gaps and entries are never deleted, so the first that isn't there ends the log.
