@@ -12,6 +12,8 @@ import type { Holder, MemoryBudget } from "./memory-budget.ts";
 
 /** Each so many bytes of an extent have a checksum of their own, so that a range can be checked without reading all of it. */
 export const CHECKED_PIECE_BYTES = 1024 * 1024;
+/** Pieces in one data object at the most, since each takes some hundred bytes of memory until the object is put, however small its file. */
+export const OBJECT_PIECES = 8192;
 /** Data objects of one upload that are put at once. */
 const PUTS_IN_FLIGHT = 4;
 
@@ -109,6 +111,7 @@ export class DataWriter implements Holder {
   /** Ends the file. Its bytes are durable only after `flush`. */
   end(): { size: number; crc32c: number; extents: readonly StoredExtent[] } {
     this.#closeExtent();
+    if ((this.#object?.pieces.length ?? 0) >= OBJECT_PIECES) this.handOn();
     const result = { size: this.#filePosition, crc32c: this.#fileCrc, extents: this.#extents };
     this.#file = undefined;
     return result;

@@ -1,0 +1,19 @@
+import assert from "node:assert/strict";
+import { OBJECT_PIECES } from "../../src/artifacts/uploads/data-writer.ts";
+import { PROJECT, servers, upload } from "../support/domain.ts";
+
+describe("an upload of very many tiny files", () => {
+  it("hands data objects on by the number of their pieces, and shows every file", async () => {
+    const artifacts = await servers().open();
+    const count = 2 * OBJECT_PIECES + 1;
+    const files = Object.fromEntries(Array.from({ length: count }, (_, i) => [`file-${i}`, "x"]));
+    await upload(artifacts, { run: "tiny" }, files);
+    const objects = artifacts.driver.calls.filter(({ operation, key }) => operation === "putIfAbsent" && /\/data\/.*\/\d+$/.test(key));
+    assert.equal(objects.length, 3);
+    let chunks = 0;
+    for await (const batch of artifacts.download({ project: PROJECT, reference: { run: "tiny" } }))
+      for (const event of batch) if (event.type === "chunk") chunks += event.bytes.length;
+    assert.equal(chunks, count);
+    await artifacts.close();
+  });
+});
