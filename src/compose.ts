@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { type ArtifactsOptions, createArtifacts } from "./artifacts/artifacts.ts";
 import type { Artifacts } from "./artifacts/types.ts";
 import { type Driver, StoreError } from "./store/driver.ts";
-import { composeLayers } from "./store/layers/index.ts";
+import { composeLayers, type LayerOptions } from "./store/layers/index.ts";
 import type { StoreCall } from "./store/layers/instrument.ts";
 
 export type StoreKind = "file" | "memory" | "s3" | "azure" | "gcs";
@@ -13,6 +13,8 @@ export type StoreKind = "file" | "memory" | "s3" | "azure" | "gcs";
 export interface OpenOptions extends ArtifactsOptions {
   /** Where stores find their settings and credentials; the process's by default. */
   readonly env?: NodeJS.ProcessEnv;
+  /** How long the store may take, how often it is asked again, and by how many calls at once. */
+  readonly layers?: Omit<LayerOptions, "instrument">;
   /** Told of each call to the store that ends. */
   readonly onStoreCall?: (call: StoreCall) => void;
 }
@@ -20,8 +22,8 @@ export interface OpenOptions extends ArtifactsOptions {
 /** Opens the artifacts in the store that a URL names; docs/stores.md describes the URLs. */
 export async function openArtifacts(storeUrl: string, options: OpenOptions = {}): Promise<{ artifacts: Artifacts; storeKind: StoreKind }> {
   const { kind, driver } = await openDriver(storeUrl, options.env ?? process.env);
-  const { onStoreCall } = options;
-  const store = composeLayers(driver, onStoreCall ? { instrument: { observe: onStoreCall, kindOfKey } } : {});
+  const { onStoreCall, layers } = options;
+  const store = composeLayers(driver, { ...layers, ...(onStoreCall ? { instrument: { observe: onStoreCall, kindOfKey } } : {}) });
   try {
     return { artifacts: await createArtifacts(store, options), storeKind: kind };
   } catch (error) {

@@ -108,9 +108,19 @@ function diagnoseFailure(settings: AzureSettings, failure: Failure): AzureDiagno
   if (status === 416) return { kind: "outOfRange", text: "the range starts past the object's end" };
   const general = diagnoseConnection(failure.error) ?? diagnoseStatus(failure);
   if (general) return general;
+  if (isCutOff(failure)) return { kind: "temporary", text: "the answer was cut off" };
   // The SDK's words for a request that got no answer, with a cause that it doesn't hand on.
   if (code === "REQUEST_SEND_ERROR") return { kind: "temporary", text: `the connection failed (${message})` };
   return { kind: "failed", text: [status, code, message].filter(Boolean).join(" ") };
+}
+
+/**
+ * The SDK has three words for a body that ends early: that of a blob whose connection closed, that of one whose connection was reset (which
+ * is no abort of ours: those have been told apart before), and that of a listing.
+ */
+function isCutOff({ error, code, status, message = "" }: Failure): boolean {
+  if (/received less data than required/i.test(message)) return true;
+  return (error as Error).name === "AbortError" || (code === "PARSE_ERROR" && (status ?? 0) < 300);
 }
 
 function credentialAdvice(by: AzureSettings["access"]["by"]): string {
