@@ -81,7 +81,7 @@ async function tell(isBroken: (phase: Phase, folder: string | undefined) => bool
     for (const key of ["main/runs/r", "main/log/r/1", "main/log/r/2"]) await put(key);
     await put("main/data/u/a/1", 100_000);
     await put("main/data/u/a/2", 5_000);
-    await Promise.all(Array.from({ length: 10 }, (_, i) => put(`main/data/v/${i % 3}/${i}`, 1_000)));
+    await Promise.all(Array.from({ length: 16 }, (_, i) => put(`main/data/v/${i % 3}/${i}`, 1_000)));
 
     await die("main/log/r/3");
     phase = "put that loses";

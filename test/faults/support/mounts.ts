@@ -4,17 +4,23 @@ import { newFolder } from "./folders.ts";
 
 const mounted: string[] = [];
 
-function mount(...args: string[]): boolean {
-  return spawnSync("mount", args, { stdio: "ignore" }).status === 0;
+/** What `mount` complains of; empty when it worked. */
+function mount(...args: string[]): string {
+  const { status, stderr } = spawnSync("mount", args, { encoding: "utf8" });
+  return status === 0 ? "" : stderr || `mount ended with ${status}`;
 }
 
 /** Whether this process may mount. */
 export function canMount(): boolean {
   if (process.getuid?.() !== 0) return false;
   const folder = newFolder();
-  const can = mount("-t", "tmpfs", "none", folder);
+  const can = mount("-t", "tmpfs", "none", folder) === "";
   if (can) spawnSync("umount", [folder]);
   return can;
+}
+
+function must(complaint: string): void {
+  if (complaint !== "") throw new Error(`can't mount: ${complaint}`);
 }
 
 export interface Mounted {
@@ -25,12 +31,12 @@ export interface Mounted {
 
 export function mountTmpfs(options: string): Mounted {
   const path = newFolder();
-  if (!mount("-t", "tmpfs", "-o", options, "none", path)) throw new Error(`can't mount a tmpfs with ${options}`);
+  must(mount("-t", "tmpfs", "-o", options, "none", path));
   mounted.push(path);
   return {
     path,
     remount(changed) {
-      if (!mount("-o", `remount,${changed}`, path)) throw new Error(`can't remount with ${changed}`);
+      must(mount("-o", `remount,${changed}`, path));
     },
   };
 }
@@ -38,7 +44,7 @@ export function mountTmpfs(options: string): Mounted {
 /** A file of an ext4 file system, mounted. */
 export function mountImage(image: string, options: string): string {
   const path = newFolder();
-  if (!mount("-o", `loop,${options}`, image, path)) throw new Error(`can't mount ${image}`);
+  must(mount("-o", `loop,${options}`, image, path));
   mounted.push(path);
   return path;
 }
