@@ -92,13 +92,28 @@ func compareFile(t testing.TB, c *artifacts.Client, want []byte) {
 	}
 }
 
+// once gives an error once.
+type once struct{ err error }
+
+func (o *once) Read([]byte) (int, error) {
+	err := o.err
+	o.err = io.EOF
+	return 0, err
+}
+
 func TestUploadReaderTellsOfTheReadersError(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	why := errors.New("the tape broke")
-	_, err := c.UploadReader(testContext(t), "f", io.MultiReader(bytes.NewReader(repeated(3<<20)), iotest.ErrReader(why)), artifacts.WithRun("r"))
-	if _, ok := errors.AsType[*artifacts.ArtifactsUploadError](err); !ok || !errors.Is(err, why) {
-		t.Errorf("%T: %v", err, err)
+	// A body of HTTP that was cut off ends with io.ErrUnexpectedEOF.
+	for _, why := range []error{errors.New("the tape broke"), io.ErrUnexpectedEOF} {
+		for _, size := range []int{0, 1000, 3 << 20} {
+			// After its error the reader says io.EOF, as if that were all.
+			reader := io.MultiReader(bytes.NewReader(repeated(size)), &once{why})
+			_, err := c.UploadReader(testContext(t), "f", reader, artifacts.WithRun("r"))
+			if _, ok := errors.AsType[*artifacts.ArtifactsUploadError](err); !ok || !errors.Is(err, why) {
+				t.Errorf("%d bytes, then %v: %T: %v", size, why, err, err)
+			}
+		}
 	}
 	if _, err := c.GetRun(testContext(t), "r"); !errors.Is(err, artifacts.ReasonRunNotFound) {
 		t.Errorf("%v", err)

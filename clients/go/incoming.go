@@ -1,11 +1,8 @@
 package artifacts
 
 import (
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -24,12 +21,6 @@ const (
 
 // errDamaged says that a file is not what the server has; it may be so again when it comes again.
 var errDamaged = errors.New("a file arrived damaged")
-
-// partialName is where a file's bytes are kept until they are all there: only the same content has the same name.
-func partialName(path string, size uint64, crc uint32) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%08x", path, size, crc))
-	return fmt.Sprintf(".%x.partial", sum[:16])
-}
 
 // incoming is a file on its way.
 type incoming struct {
@@ -97,50 +88,6 @@ func (t *tree) begin(h *artifactsv1.EntryHeader, resumed *incoming) (*incoming, 
 }
 
 func (f *incoming) display() string { return f.tree.display(f.tree.rel(f.path)) }
-
-// openPartial opens the partial file and reads the bytes that are kept of it.
-func (f *incoming) openPartial(keep int64) error {
-	file, err := createPartial(f.folder.root, f.partial)
-	if err != nil {
-		return writeFailure(f.display(), err)
-	}
-	if keep == 0 {
-		err = file.Truncate(0)
-	} else {
-		sum := crc32.New(castagnoli)
-		var n int64
-		if n, err = io.CopyBuffer(onlyWriter{sum}, io.NewSectionReader(file, 0, keep), f.tree.writeBuffer()); n < keep && err == nil {
-			err = io.ErrUnexpectedEOF
-		}
-		f.crc = sum.Sum32()
-	}
-	if err != nil {
-		file.Close()
-		return writeFailure(f.display(), err)
-	}
-	f.file, f.written = file, keep
-	return nil
-}
-
-// onlyWriter hides what else a writer can do from io.Copy.
-type onlyWriter struct{ io.Writer }
-
-// createPartial opens a partial file, or makes it; something else of that name, or one that has a second name, makes way.
-func createPartial(root *os.Root, name string) (*os.File, error) {
-	file, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if !errors.Is(err, fs.ErrExist) {
-		return file, err
-	}
-	if info, err := root.Lstat(name); err == nil && ownFile(info) {
-		if file, err := root.OpenFile(name, os.O_RDWR, 0); err == nil {
-			return file, nil
-		}
-	}
-	if err := root.Remove(name); err != nil {
-		return nil, err
-	}
-	return root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-}
 
 func (t *tree) writeBuffer() []byte {
 	if t.buffer == nil {

@@ -2,7 +2,6 @@ package artifacts
 
 import (
 	"context"
-	"fmt"
 	"hash/crc32"
 	"io"
 
@@ -201,17 +200,21 @@ func pump(ctx context.Context, reader io.Reader, chunks chan<- readChunk) {
 	}
 }
 
-// readSome reads a full chunk, or what is left.
+// readSome reads a full chunk, or what is left. It doesn't use io.ReadFull, whose io.ErrUnexpectedEOF may be the reader's own: that its
+// source was cut off.
 func readSome(reader io.Reader) (mem.Buffer, error) {
 	bytes := chunkPool.Get(chunkBytes)
-	n, err := io.ReadFull(reader, *bytes)
-	if n > 0 && (err == nil || err == io.ErrUnexpectedEOF) {
-		*bytes = (*bytes)[:n]
-		return mem.NewBuffer(bytes, chunkPool), nil
+	var n int
+	var err error
+	for n < chunkBytes && err == nil {
+		var some int
+		some, err = reader.Read((*bytes)[n:])
+		n += some
 	}
-	chunkPool.Put(bytes)
-	if err == nil {
-		err = fmt.Errorf("nothing was read: %w", io.ErrNoProgress)
+	if err != nil && (err != io.EOF || n == 0) {
+		chunkPool.Put(bytes)
+		return nil, err
 	}
-	return nil, err
+	*bytes = (*bytes)[:n]
+	return mem.NewBuffer(bytes, chunkPool), nil
 }
