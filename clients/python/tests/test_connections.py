@@ -119,7 +119,7 @@ def test_a_certificate_that_nobody_vouches_for(tls: Server) -> None:
         client.runs()
 
 
-@pytest.mark.parametrize("url", ["unix:///nowhere/at/all.sock", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("url", ["unix:///nowhere/at/all.sock", "http://127.0.0.1:1", "http://no-such-host.invalid:80"])
 def test_no_server_is_an_error_at_once(url: str, work: Path) -> None:
     (work / "a").write_text("1")
     message = f"^no server at {url}: start one with `dstack-artifacts serve`$"

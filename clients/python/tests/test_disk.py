@@ -277,28 +277,3 @@ def test_a_full_disk_is_an_error_that_names_the_file(client: Client, tmp_path: P
             client.download("r", local_path=small)
     finally:
         subprocess.run(["umount", small], check=False, capture_output=True)
-
-
-def test_progress_is_told(client: Client, work: Path) -> None:
-    (work / "in").mkdir()
-    (work / "in/a").write_bytes(bytes(3 * MIB))
-    (work / "in/b").write_bytes(b"1")
-    for act in (
-        lambda told: client.upload("in", run="r", progress=told),
-        lambda told: client.download("r", local_path="out", progress=told),
-    ):
-        told: list[tuple[int, int | None]] = []
-        act(lambda done, total, told=told: told.append((done, total)))
-        assert {total for _, total in told} == {3 * MIB + 1}
-        assert [done for done, _ in told] == sorted(done for done, _ in told)
-        assert told[-1][0] == 3 * MIB + 1
-
-
-def test_a_bar_is_shown_where_a_person_looks(client: Client, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (work / "a").write_bytes(b"1")
-    client.upload("a", run="r")
-    assert capfd.readouterr().err == ""
-    client.upload("a", run="r", progress=True)
-    assert "upload: 100%" in capfd.readouterr().err
-    client.download("r", local_path="out", progress=True)
-    assert "download: 100%" in capfd.readouterr().err

@@ -55,12 +55,14 @@ def test_many_files(count: int, server: Server, work: Path) -> None:
 
 def test_a_stream_that_can_be_read_once(server: Server, work: Path) -> None:
     code = f"""
-import resource, os
+import sys
+sys.path.append({str(ROOT / "bench/roles")!r})
 from dstack.artifacts import Client
+from python_usage import peak_rss_bytes
 client = Client({server.url!r}, project="memory")
 client.upload_bytes((bytes([at]) * 2**20 for at in range(256)), "f", run="once")
 size = sum(len(block) for block in client.stream("f", run="once"))
-print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(size, peak_rss_bytes())
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     size, peak = map(int, done.stdout.split())

@@ -60,7 +60,10 @@ SOURCES: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_can_be_uploaded(name: str, client: Client) -> None:
-    result = client.upload_bytes(SOURCES[name](), "f", run="r")  # type: ignore[arg-type]
+    source = SOURCES[name]()
+    result = client.upload_bytes(source, "f", run="r")  # type: ignore[arg-type]
+    if hasattr(source, "close"):
+        source.close()
     expected = BYTES[: len(BYTES) // 4 * 4] if "numbers" in name else BYTES
     assert (result.files, result.bytes, result.skipped) == (1, len(expected), 0)
     assert client.read("f", run="r") == expected

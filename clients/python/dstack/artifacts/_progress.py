@@ -63,7 +63,8 @@ def _is_looked_at() -> bool:
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    # As tqdm finds out, whose bar it will be.
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 def _bar(what: str, total: int | None) -> _Bar:

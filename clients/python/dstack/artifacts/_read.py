@@ -156,14 +156,14 @@ class ArtifactFile(io.RawIOBase):
     def __init__(self, connection: Connection, pinned: Pinned, path: str) -> None:
         self._connection = connection
         self._pinned = pinned
-        self.entry = find_file(connection, pinned, path)
         self.name = path
-        self._size = self.entry.size or 0
         self._position = 0
         # The stream, where its next byte is, and what of its last block wasn't taken.
         self._stream: Generator[bytes, None, None] | None = None
         self._stream_position = 0
         self._rest = memoryview(b"")
+        self.entry = find_file(connection, pinned, path)
+        self._size = self.entry.size or 0
 
     def readable(self) -> bool:
         return True

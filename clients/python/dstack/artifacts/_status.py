@@ -16,7 +16,7 @@ from ._paths import quote
 
 ERROR_DOMAIN = "artifacts.dstack.ai"
 _DETAILS = "grpc-status-details-bin"
-_NO_CONNECTION = ("failed to connect", "DNS resolution failed", "onnect failed", "connections to all backends failing")
+_NO_CONNECTION = ("failed to connect", "errors resolving", "DNS resolution failed")
 
 # What was being done, which decides the error's class.
 Doing = Literal["upload", "download", "other"]
