@@ -36,6 +36,7 @@ const PLAIN_WINDOW_BYTES = 65_535;
 
 export function createHttp2(limits: Limits, logger: Logger, onStream: OnStream): Http2 {
   const sessions = new Set<ServerHttp2Session>();
+  const sockets = new Set<Socket>();
   /** Of `limits.windowBytes`: what no connection has. */
   let windowLeft = limits.windowBytes;
   const server: Http2Server = createServer({
@@ -119,6 +120,8 @@ export function createHttp2(limits: Limits, logger: Logger, onStream: OnStream):
 
   return {
     accept(socket) {
+      sockets.add(socket);
+      socket.once("close", () => sockets.delete(socket));
       server.emit("connection", socket);
     },
     drain() {
@@ -126,6 +129,8 @@ export function createHttp2(limits: Limits, logger: Logger, onStream: OnStream):
     },
     destroy() {
       for (const session of sessions) session.destroy();
+      // A session that ended in peace waits for its peer to close the connection as well, which some never do.
+      for (const socket of sockets) socket.destroy();
     },
   };
 }

@@ -1,5 +1,6 @@
 /** Addresses, and the sockets that listen at them. */
-import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
+import { lstatSync, unlinkSync } from "node:fs";
+import { chmod, lstat, mkdir } from "node:fs/promises";
 import { connect, type ListenOptions, type Server } from "node:net";
 import { dirname } from "node:path";
 import { isMainThread } from "node:worker_threads";
@@ -17,7 +18,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
 
 /** @throws Error of one line that says what an address looks like. */
 export function parseAddress(text: string): Address {
-  const unix = /^unix:(?:\/\/)?(\/.+)$/.exec(text);
+  const unix = /^unix:(?:\/\/)?(\/.*[^/])$/.exec(text);
   if (unix !== null) {
     const path = decodePath(unix[1] as string);
     if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
@@ -80,17 +81,19 @@ function listening(server: Server, where: ListenOptions, url: string): Promise<v
 /** Makes the socket's folder, and removes a socket that a dead server left; one that answers stays. */
 async function prepareSocket(path: string, url: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: OWNER_ONLY_FOLDER });
-  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+  const found = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw new Error(`can't listen at ${url}: ${error.message}`, { cause: error });
   });
   if (found === undefined) return;
   if (!found.isSocket()) throw new Error(`can't listen at ${url}: ${path} exists and is no socket`);
   if (await answers(path)) throw new Error(`can't listen at ${url}: a server is listening there already`);
-  await unlink(path);
+  // What was found dead stays dead, but another server may have replaced it by now. No step between the look and the removal.
+  const now = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  if (now?.ino === found.ino && now.ctimeNs === found.ctimeNs) unlinkSync(path);
 }
 
-/** Whether somebody listens. In doubt (a full backlog, no permission) somebody does. */
+/** Whether somebody listens at a socket. In doubt (a full backlog, no permission) somebody does. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
