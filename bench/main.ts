@@ -19,6 +19,8 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
   memory: async () => (await import("./cases/stores.ts")).memory,
   file: async () => (await import("./cases/stores.ts")).file,
   s3: async () => (await import("./cases/stores.ts")).s3,
+  languages: async () => (await import("./cases/languages.ts")).languages,
+  codec: async () => (await import("./cases/codec.ts")).codec,
 };
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
 const KIB = 1024;

@@ -88,22 +88,24 @@ function next(child: ChildProcess, role: string): Promise<Answer> {
   });
 }
 
-/** Starts a server of any program, and waits until it has printed its first line. */
+/** Starts a server of any program, and gives what it printed once it has printed something. */
 export async function startProgram(
   command: string,
   args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): Promise<{ pid: number; stop(): Promise<void> }> {
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+  { env, stopBy = "signal" }: { env?: NodeJS.ProcessEnv; stopBy?: "signal" | "end of input" } = {},
+): Promise<{ pid: number; printed: string; stop(): Promise<void> }> {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "inherit"] });
   const exited = once(child, "exit");
   const ended = exited.then(([code]) => Promise.reject(new Error(`${command} ${args.join(" ")} ended with ${code}`)));
   ended.catch(() => {});
-  await Promise.race([once(child.stdout, "data"), ended]);
+  const [first] = await Promise.race([once(child.stdout, "data"), ended]);
   child.stdout.resume();
   return {
     pid: child.pid as number,
+    printed: String(first),
     async stop() {
-      child.kill("SIGTERM");
+      if (stopBy === "signal") child.kill("SIGTERM");
+      else child.stdin.end();
       await exited;
     },
   };

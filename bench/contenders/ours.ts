@@ -17,7 +17,7 @@ export interface OursOptions {
 }
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
-const NO_USAGE: Usage = { cpuSeconds: 0, peakBytes: 0 };
+export const NO_USAGE: Usage = { cpuSeconds: 0, peakBytes: 0 };
 
 export async function library({ store, folder, env = {}, profile }: OursOptions): Promise<Contender> {
   const server = await startWorker("server", { store }, { profile, env });
@@ -38,7 +38,9 @@ export async function library({ store, folder, env = {}, profile }: OursOptions)
 
 export async function commandLine({ store, folder, env = {} }: OursOptions): Promise<Contender> {
   const url = `unix://${join(folder, "command-line.sock")}`;
-  const server = await startProgram(process.execPath, [...NODE_FLAGS, MAIN, "serve", "--store", store, "--listen", url, "--quiet"], env);
+  const server = await startProgram(process.execPath, [...NODE_FLAGS, MAIN, "serve", "--store", store, "--listen", url, "--quiet"], {
+    env,
+  });
   const run = (...args: string[]) => runCommand(process.execPath, [...NODE_FLAGS, MAIN, ...args, "--url", url, "--quiet"]);
   return transfers("dstack-artifacts, command line", folder, url, {
     async transfer({ direction, source }, name, target) {
@@ -50,14 +52,15 @@ export async function commandLine({ store, folder, env = {} }: OursOptions): Pro
   });
 }
 
-interface Way {
+/** One way to transfer files to and from a server of ours. */
+export interface Way {
   transfer(task: TreeTask, run: string, target: string): Promise<{ seconds: number; client: readonly [Usage, Usage] }>;
   serverUsage(): Promise<Usage>;
   close(): Promise<void>;
 }
 
 /** Each upload goes to a run of its own; the one before of the same tree is deleted first, with its bytes, outside of what is measured. */
-function transfers(name: string, folder: string, url: string, way: Way): Contender {
+export function transfers(name: string, folder: string, url: string, way: Way): Contender {
   const housekeeper = createClient({ url });
   const runs = new Map<string, string>();
   let uploads = 0;

@@ -13,6 +13,8 @@ from python_usage import measured
 
 
 def main(direction: str, *paths: str) -> None:
+    # The first call loads gRPC and connects.
+    artifacts.server_info()
     if direction == "upload":
         local, run = paths
         measured(lambda: artifacts.upload(local, "f" if os.path.isfile(local) else "", run=run, progress=False).bytes)
