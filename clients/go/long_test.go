@@ -11,12 +11,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
 )
 
 // maxMemoryBytes is what a client may take, however much it moves.
 const maxMemoryBytes = 150 << 20
 
-func TestMemoryStaysBounded(t *testing.T) {
+func TestLongMemoryStaysBounded(t *testing.T) {
 	s := startServer(t, "")
 	for name, make := range map[string]func(dir string) error{
 		"a file of 2 GiB": func(dir string) error {
@@ -48,6 +50,33 @@ func TestMemoryStaysBounded(t *testing.T) {
 			measure(t, name+": reader and writer", exec.Command(os.Args[0], childArgument, "pipe", s.url, "p", run, filepath.Join(dir, "f")))
 		}
 	}
+}
+
+func TestLongSilenceIsALostConnection(t *testing.T) {
+	p := startProxy(t, sharedServer(t))
+	c := p.client(t, artifacts.WithProject(newProject()))
+	dir, out := writeTree(t, largeBytes), t.TempDir()
+	// What goes through one connection stops, and nobody says so.
+	ended := make(chan struct{})
+	defer close(ended)
+	silence := func() bool {
+		<-ended
+		return false
+	}
+	begun := time.Now()
+	p.up.at(20<<20, silence)
+	if _, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
+		t.Error(err)
+	}
+	t.Logf("an upload went on after %v", time.Since(begun).Round(time.Second))
+	p.up.set(nil)
+	begun = time.Now()
+	p.down.at(20<<20, silence)
+	if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out)); err != nil {
+		t.Error(err)
+	}
+	t.Logf("a download went on after %v", time.Since(begun).Round(time.Second))
+	sameTree(t, dir, out)
 }
 
 func measure(t *testing.T, what string, command *exec.Cmd) {
