@@ -7,7 +7,7 @@ import type { ByteParts, CallOptions, Driver, ListOptions, ObjectInfo, ObjectPag
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { base64OfCrc32c, bodyOf, collect, sizeOf } from "./cloud/bytes.ts";
-import { diagnoseConnection } from "./cloud/errors.ts";
+import { isConnectionLost } from "./cloud/errors.ts";
 import { checkOrder, MAX_PAGE } from "./cloud/listing.ts";
 import { prefixed } from "./cloud/prefixed.ts";
 import { loadSdk } from "./cloud/sdk.ts";
@@ -73,7 +73,7 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
     } catch (error) {
       if (diagnose(settings, error).kind === "exists") return false;
       signal?.throwIfAborted();
-      if (diagnoseConnection(error)?.kind !== "temporary") throw error;
+      if (!isConnectionLost(error)) throw error;
       return await isMade(key, putId, error, signal);
     }
   }

@@ -4,6 +4,9 @@ import type { Diagnosis, Failure } from "../cloud/errors.ts";
 import { diagnoseConnection, diagnoseStatus, toStoreError } from "../cloud/errors.ts";
 import type { AzureSettings } from "./url.ts";
 
+/** What the host's name is made of. */
+const HOST_FROM = "the parameters account and endpoint";
+
 /** `exists`: a conditional put met a blob, which is an answer. */
 type AzureDiagnosis = Diagnosis | { readonly kind: "exists"; readonly text: string };
 
@@ -106,7 +109,7 @@ function diagnoseFailure(settings: AzureSettings, failure: Failure): AzureDiagno
   if (known) return { kind: known.kind, text: known.text(settings, failure) };
   if (status === 412) return { kind: "exists", text: "it exists" };
   if (status === 416) return { kind: "outOfRange", text: "the range starts past the object's end" };
-  const general = diagnoseConnection(failure.error) ?? diagnoseStatus(failure);
+  const general = diagnoseConnection(failure.error, HOST_FROM) ?? diagnoseStatus(failure);
   if (general) return general;
   if (isCutOff(failure)) return { kind: "temporary", text: "the answer was cut off" };
   // The SDK's words for a request that got no answer, with a cause that it doesn't hand on.

@@ -31,14 +31,14 @@ const PASSING = new Set(
 const UNTRUSTED = /^(CERT_|ERR_TLS_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_(VERIFY|GET)|ERR_SSL_|EPROTO|HOSTNAME_MISMATCH)/;
 const NOT_HTTP = /^HPE_/;
 
-/** What a failed connection says; nothing if it isn't one. */
-export function diagnoseConnection(error: unknown): Diagnosis | undefined {
+/** What a failed connection says; nothing if it isn't one. `hostFrom` names the parameters that the host's name is made of. */
+export function diagnoseConnection(error: unknown, hostFrom: string): Diagnosis | undefined {
   for (let cause: unknown = error, depth = 0; cause instanceof Error && depth < 5; cause = cause.cause, depth++) {
     if (cause instanceof CutOffError) return { kind: "temporary", text: cause.message };
     const code = String((cause as NodeJS.ErrnoException).code ?? "");
     if (PASSING.has(code)) return { kind: "temporary", text: `the connection failed (${code})` };
     if (code === "ENOTFOUND") {
-      return { kind: "misconfigured", text: "the host isn't known (ENOTFOUND): check the parameters endpoint and region, and the network" };
+      return { kind: "misconfigured", text: `the host isn't known (ENOTFOUND): check ${hostFrom}, and the network` };
     }
     if (UNTRUSTED.test(code)) {
       const advice = "check that the endpoint speaks TLS; a private certificate authority is named by NODE_EXTRA_CA_CERTS";
@@ -54,6 +54,10 @@ export function diagnoseConnection(error: unknown): Diagnosis | undefined {
   return undefined;
 }
 
+export function isConnectionLost(error: unknown): boolean {
+  return diagnoseConnection(error, "")?.kind === "temporary";
+}
+
 const TEMPORARY_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** What HTTP's status says by itself. */
@@ -65,7 +69,7 @@ export function diagnoseStatus({ status, code, message }: Failure): Diagnosis | 
   if (status === 407) return { kind: "misconfigured", text: `the proxy wants credentials (${said})` };
   if (status === 507) return { kind: "full", text: `no space left (${said})` };
   if (status >= 300 && status < 400) {
-    return { kind: "misconfigured", text: `the store is elsewhere (${said}): check the parameters endpoint and region` };
+    return { kind: "misconfigured", text: `the store is elsewhere (${said}): check the parameter endpoint` };
   }
   if (status === 501) return { kind: "unsupported", text: `the store doesn't know this (${said})` };
   return undefined;

@@ -5,6 +5,9 @@ import { diagnoseConnection, diagnoseStatus, toStoreError } from "../cloud/error
 import type { HttpAnswer } from "./http.ts";
 import type { GcsSettings } from "./url.ts";
 
+/** What the host's name is made of. */
+const HOST_FROM = "the parameter endpoint";
+
 /** An answer that isn't what was asked for. */
 export class GcsAnswerError extends Error {
   readonly status: number;
@@ -79,7 +82,7 @@ function diagnose(settings: GcsSettings, failure: Failure, ofBucket: boolean): D
       text: `access to bucket ${bucket} was denied (${message}): give the account the role Storage Object User on it`,
     };
   }
-  const general = diagnoseConnection(error) ?? diagnoseStatus(failure);
+  const general = diagnoseConnection(error, HOST_FROM) ?? diagnoseStatus(failure);
   return general ?? { kind: "failed", text: [status, code, message].filter(Boolean).join(" ") };
 }
 
@@ -89,7 +92,7 @@ function isBucketMissing(message: string): boolean {
 }
 
 function diagnoseCredentials({ cause }: GcsCredentialsError): Diagnosis {
-  const connection = diagnoseConnection(cause);
+  const connection = diagnoseConnection(cause, HOST_FROM);
   if (connection) return connection;
   const { status, message } = cause as Error & { status?: number };
   if (status !== undefined && status >= 500)

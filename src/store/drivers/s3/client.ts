@@ -33,9 +33,14 @@ export function clientConfig(settings: S3Settings, env: NodeJS.ProcessEnv): { co
   };
 }
 
-/** Keys that the environment holds itself; without them AWS's default chain looks on. */
+/** Keys that the environment holds itself. Without them, or where a profile is named, which comes first, AWS's default chain looks on. */
 function credentialsFrom(env: NodeJS.ProcessEnv): { accessKeyId: string; secretAccessKey: string; sessionToken?: string } | undefined {
-  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = env;
-  if (!accessKeyId || !secretAccessKey) return undefined;
+  const {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    AWS_SESSION_TOKEN: sessionToken,
+    AWS_PROFILE: profile,
+  } = env;
+  if (!accessKeyId || !secretAccessKey || profile) return undefined;
   return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
 }

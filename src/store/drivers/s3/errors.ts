@@ -4,6 +4,9 @@ import type { Diagnosis, Failure } from "../cloud/errors.ts";
 import { diagnoseConnection, diagnoseStatus, toStoreError } from "../cloud/errors.ts";
 import type { S3Settings } from "./url.ts";
 
+/** What the host's name is made of. */
+const HOST_FROM = "the parameters endpoint and region";
+
 /** `exists`: a conditional put met an object, which is an answer. */
 type S3Diagnosis = Diagnosis | { readonly kind: "exists"; readonly text: string };
 
@@ -128,7 +131,7 @@ function diagnoseFailure(settings: S3Settings, failure: Failure): S3Diagnosis {
   if (status === 412) return { kind: "exists", text: "it exists" };
   if (status === 416) return { kind: "outOfRange", text: "the range starts past the object's end" };
   if (status === 301 || status === 307) return { kind: "misconfigured", text: otherRegion(settings) };
-  const general = diagnoseConnection(failure.error) ?? diagnoseStatus(failure);
+  const general = diagnoseConnection(failure.error, HOST_FROM) ?? diagnoseStatus(failure);
   if (general) return general;
   if (status === undefined || status < 300) {
     if (failure.error instanceof Error && failure.error.name === "TimeoutError") return { kind: "temporary", text: message };
