@@ -2,6 +2,7 @@
  * `npm run bench -- [CASE...] [--quick] [--json] [--publish] [--profile FOLDER] …`: rates, CPU time and memory of what the project does, next to
  * what else could do it, measured in the same rounds. docs/benchmarks.md says how to read what it prints.
  */
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
@@ -18,6 +19,7 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
   null: async () => (await import("./cases/null.ts")).run,
   memory: async () => (await import("./cases/stores.ts")).memory,
   file: async () => (await import("./cases/stores.ts")).file,
+  tmpfs: async () => (await import("./cases/stores.ts")).tmpfs,
   s3: async () => (await import("./cases/stores.ts")).s3,
   languages: async () => (await import("./cases/languages.ts")).languages,
   codec: async () => (await import("./cases/codec.ts")).codec,
@@ -43,8 +45,10 @@ const { values, positionals } = parseArgs({
     trees: { type: "string", default: "large,medium,small" },
     /** Leaves out contenders whose names don't hold it. */
     only: { type: "string", multiple: true, default: [] },
-    /** On a disk or in memory, as the file system of this folder is. */
+    /** Where the folder store's case has its files: on a disk. */
     folder: { type: "string", default: tmpdir() },
+    /** Where the others have theirs: in memory, so that they don't measure the disk. */
+    memory: { type: "string", default: existsSync("/dev/shm") ? "/dev/shm" : tmpdir() },
   },
 });
 
@@ -62,6 +66,7 @@ function treeOf(name: string): TreeSize {
   return tree;
 }
 const folder = await mkdtemp(join(values.folder, "dstack-artifacts-bench-"));
+const memoryFolder = await mkdtemp(join(values.memory, "dstack-artifacts-bench-"));
 if (values.profile !== undefined) await mkdir(values.profile, { recursive: true });
 const settings: Settings = {
   rounds: Number(values.rounds ?? (values.quick ? 1 : 5)),
@@ -72,6 +77,7 @@ const settings: Settings = {
   only: values.only,
   profile: values.profile,
   folder,
+  memoryFolder,
   progress: (text) => {
     process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${new Date().toISOString().slice(11, 19)} ${text}\n`);
   },
@@ -84,6 +90,7 @@ const machine = {
   nodeFlags: NODE_FLAGS.join(" "),
   platform: `${process.platform} ${process.arch}`,
   folder: values.folder,
+  memoryFolder: values.memory,
   date: new Date().toISOString(),
 };
 const asked = [...positionals, ...values.store];
@@ -95,7 +102,7 @@ try {
     figures.push(...(await (await load())(settings)));
   }
 } finally {
-  await rm(folder, { recursive: true, force: true });
+  for (const made of [folder, memoryFolder]) await rm(made, { recursive: true, force: true });
 }
 if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
 const results = JSON.stringify({ machine, figures }, null, 2);

@@ -14,8 +14,10 @@ export interface Settings {
   readonly tcp: boolean;
   /** A folder for CPU profiles of our processes. */
   readonly profile: string | undefined;
-  /** Where files and stores are made. */
+  /** Where files and stores are made, on a disk. */
   readonly folder: string;
+  /** The same in memory, as far as the machine has such a file system. */
+  readonly memoryFolder: string;
   /** Contenders whose names hold none of these are left out; empty: all take part. */
   readonly only: readonly string[];
   readonly progress: (text: string) => void;

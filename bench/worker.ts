@@ -13,7 +13,8 @@ export interface Role {
 }
 
 export interface Task {
-  readonly direction: "up" | "down";
+  /** Undefined: to get ready for what comes. */
+  readonly direction: "up" | "down" | undefined;
   readonly files: number;
   /** Of each file. */
   readonly bytes: number;

@@ -40,7 +40,7 @@ export async function languages(settings: Settings): Promise<Figure[]> {
 }
 
 async function race(language: Language, goProgram: string, settings: Settings): Promise<Figure[]> {
-  const { folder, largeBytes, rounds, progress } = settings;
+  const { memoryFolder: folder, largeBytes, rounds, progress } = settings;
   const { name, library } = language;
   const tree = { files: 1, bytes: largeBytes };
   const contenders: Contender[] = [
@@ -75,7 +75,7 @@ async function atDiscarding(
   language: Language,
   role: "client" | "bare",
   goProgram: string,
-  { folder, largeBytes }: Settings,
+  { memoryFolder: folder, largeBytes }: Settings,
 ): Promise<Contender> {
   const server = await startProgram(goProgram, ["server", String(largeBytes)], { stopBy: "end of input" });
   const url = server.printed.trim();
@@ -109,7 +109,7 @@ async function atWire(name: string, language: Language): Promise<Contender> {
   };
 }
 
-async function atServer(name: string, language: Language, { folder, profile }: Settings): Promise<Contender> {
+async function atServer(name: string, language: Language, { memoryFolder: folder, profile }: Settings): Promise<Contender> {
   const server = await startWorker("server", { store: "memory:" }, { profile });
   return transfers(name, folder, server.url, {
     transfer: (task, to, target) =>
