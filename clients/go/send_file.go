@@ -7,7 +7,6 @@ import (
 	"os"
 	"syscall"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
@@ -15,9 +14,6 @@ import (
 
 // changingReads is how often a file that changes while it is read is read in all.
 const changingReads = 2
-
-// smallBytes is up to where a chunk gets a buffer of its own size instead of one from the pool.
-const smallBytes = 32 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -97,71 +93,17 @@ func (s *sender) fileOnce(path, local string, persisted *artifactsv1.PersistedFi
 
 // contents sends the first size bytes of f but for the spans, which it reads too, for the checksum of the whole.
 func (s *sender) contents(f io.Reader, size int64, spans []*artifactsv1.ByteSpan) (crc uint32, err error) {
+	next, stop := readAhead(f, size)
+	defer stop()
 	for offset := int64(0); offset < size; {
-		spans = spansFrom(spans, offset)
-		length := size - offset
-		held := len(spans) > 0 && int64(spans[0].GetOffset()) <= offset
-		if held {
-			length = min(length, int64(spans[0].GetOffset()+spans[0].GetLength())-offset)
-			if crc, err = s.readOver(f, length, crc); err == nil {
-				err = s.skip(length)
-			}
-		} else {
-			if len(spans) > 0 {
-				length = min(length, int64(spans[0].GetOffset())-offset)
-			}
-			length = min(length, chunkBytes)
-			var buffer mem.Buffer
-			if buffer, err = readBuffer(f, int(length)); err == nil {
-				crc = crc32.Update(crc, castagnoli, buffer.ReadOnlyData())
-				err = s.chunk(buffer)
-			}
+		chunk := next()
+		if chunk.err != nil {
+			return 0, chunk.err
 		}
-		if err != nil {
+		crc = chunk.crc
+		if offset, err = sendMissing(s, chunk.buffer, offset, spans); err != nil {
 			return 0, err
 		}
-		offset += length
 	}
 	return crc, nil
-}
-
-// readOver reads bytes that are not sent.
-func (s *sender) readOver(f io.Reader, length int64, crc uint32) (uint32, error) {
-	for length > 0 {
-		buffer, err := readBuffer(f, int(min(length, chunkBytes)))
-		if err != nil {
-			return 0, err
-		}
-		// Reading on is progress of its own.
-		s.meter.add(buffer.Len())
-		crc = crc32.Update(crc, castagnoli, buffer.ReadOnlyData())
-		length -= int64(buffer.Len())
-		buffer.Free()
-	}
-	return crc, nil
-}
-
-// readBuffer reads exactly length bytes. Fewer mean that the file has changed.
-func readBuffer(f io.Reader, length int) (mem.Buffer, error) {
-	var bytes *[]byte
-	if length <= smallBytes {
-		bytes = new(make([]byte, length))
-	} else {
-		bytes = chunkPool.Get(length)
-	}
-	if _, err := io.ReadFull(f, *bytes); err != nil {
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			err = errChanged
-		}
-		return nil, err
-	}
-	return mem.NewBuffer(bytes, chunkPool), nil
-}
-
-// spansFrom drops the spans that end at or before offset.
-func spansFrom(spans []*artifactsv1.ByteSpan, offset int64) []*artifactsv1.ByteSpan {
-	for len(spans) > 0 && int64(spans[0].GetOffset()+spans[0].GetLength()) <= offset {
-		spans = spans[1:]
-	}
-	return spans
 }
