@@ -2,7 +2,7 @@
  * Mixed load from all three clients for minutes, over connections that are cut and on a store that fails now and then; garbage is collected
  * meanwhile. Fails if the server's memory grows, handles leak, or anything is lost or wrong.
  *
- * Usage: node test/faults/soak/main.ts [MINUTES]. Needs Go, and what scripts/test-python.sh --install installs.
+ * Usage: node test/faults/soak/soak-main.ts [MINUTES]. Needs Go, and what scripts/test-python.sh --install installs.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
@@ -35,7 +35,7 @@ const [root, front, back, go] = ["store", "front.sock", "back.sock", "load-go"].
 ];
 execFileSync("go", ["build", "-o", go, "./test/faults/soak/load.go"], { cwd: PROJECT_ROOT, stdio: "inherit" });
 const CLIENTS: Readonly<Record<string, readonly string[]>> = {
-  ts: [process.execPath, join(import.meta.dirname, "load.ts")],
+  ts: [process.execPath, join(import.meta.dirname, "load-client.ts")],
   python: [join(PROJECT_ROOT, ".tools/python-client/bin/python"), join(import.meta.dirname, "load.py")],
   go: [go],
 };

@@ -1,7 +1,7 @@
 /**
  * One client's load: uploads, downloads and compares until its standard input ends, and tells of each run in a line of JSON.
  *
- * Usage: load.ts URL NAME
+ * Usage: load-client.ts URL NAME
  */
 import { randomBytes, randomInt } from "node:crypto";
 import fs from "node:fs";
