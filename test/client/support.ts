@@ -26,9 +26,12 @@ export interface TestServer extends RunningServer, AsyncDisposable {
   readonly url: string;
 }
 
+/** Of data objects: small, so that a small upload has many. */
+export const OBJECT_BYTES = 1024 * 1024;
+
 /** A server at a socket in `folder`, or where `options` say, which closes its store with it. */
 export async function serve(storeUrl: string, folder: string, options: Partial<ServerOptions> = {}): Promise<TestServer> {
-  const { artifacts, storeKind } = await openArtifacts(storeUrl);
+  const { artifacts, storeKind } = await openArtifacts(storeUrl, { settings: { dataObjectBytes: OBJECT_BYTES } });
   const server = await startServer({
     artifacts,
     storeKind,

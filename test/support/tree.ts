@@ -26,8 +26,20 @@ export interface TreeEntry {
 /** What the runtime's double of seconds can lose of a time. */
 export const TIME_TOLERANCE_NS = 1_000n;
 
-/** Bytes that look random and are the same in every language. */
+/** What was made last, as most of it is made again to be compared. */
+const made = new Map<string, Buffer>();
+const KEPT = 16;
+
+/** Bytes that look random and are the same in every language. Not to be written to. */
 export function bytesOf(seed: number, size: number): Buffer {
+  const key = `${seed}:${size}`;
+  const bytes = made.get(key) ?? makeBytes(seed, size);
+  if (made.size >= KEPT) made.clear();
+  made.set(key, bytes);
+  return bytes;
+}
+
+function makeBytes(seed: number, size: number): Buffer {
   const bytes = Buffer.allocUnsafe(size);
   for (let at = 0, n = 0; at < size; n++) at += hash("sha256", `${seed}:${n}`, "buffer").copy(bytes, at);
   return bytes;
