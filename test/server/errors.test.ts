@@ -180,6 +180,22 @@ const CASES: readonly Case[] = [
     call: (client, { run, tag }) => client.createTag({ tag, run }),
     metadata: ({ tag }) => ({ tag }),
   },
+  {
+    rpc: "CreateTag",
+    reason: "UPLOAD_ID_MISMATCH",
+    call: (client, { run, open }) => client.createTag({ tag: "new", run, requestId: open }),
+    metadata: ({ open }) => ({ upload_id: open }),
+  },
+  {
+    rpc: "CreateTag",
+    reason: "UPLOAD_GONE",
+    async call(client, { run }) {
+      const requestId = NEW();
+      await reasonOf(() => client.createTag({ tag: "new", run, path: "no/such", requestId }));
+      await client.abortUpload({ uploadId: requestId });
+      return client.createTag({ tag: "new", run, requestId });
+    },
+  },
   { rpc: "GetTag", reason: "TAG_NOT_FOUND", call: (client) => client.getTag({ tag: NOBODY }), metadata: () => ({ tag: NOBODY }) },
   { rpc: "ListTags", reason: "PAGE_TOKEN_INVALID", call: (client) => client.listTags({ pageToken: "!" }) },
   { rpc: "DeleteTag", reason: "TAG_NOT_FOUND", call: (client) => client.deleteTag({ tag: NOBODY }) },
@@ -188,6 +204,18 @@ const CASES: readonly Case[] = [
     reason: "RUN_RESERVED",
     call: (client, { run, tagged }) => client.copy({ source: toRun(run), sourcePath: "", run: tagged.run }),
     metadata: ({ tagged }) => ({ run: tagged.run }),
+  },
+  {
+    rpc: "Copy",
+    reason: "UPLOAD_ID_MISMATCH",
+    call: (client, { run, open }) => client.copy({ source: toRun(run), run: "copy", requestId: open }),
+    metadata: ({ open }) => ({ upload_id: open }),
+  },
+  {
+    rpc: "Copy",
+    reason: "UPLOAD_GONE",
+    call: (client, { run, aborted }) => client.copy({ source: toRun(run), run: "copy", requestId: aborted }),
+    metadata: ({ aborted }) => ({ upload_id: aborted }),
   },
   // Beyond what the protocol's comments name: ids of requests, names of tags, messages that say nothing sensible.
   { rpc: "DeleteRun", reason: "UPLOAD_ID_INVALID", call: (client, { run }) => client.deleteRun({ run, requestId: "x" }) },

@@ -111,7 +111,8 @@ type ArtifactsServiceClient interface {
 	DeleteRun(ctx context.Context, in *DeleteRunRequest, opts ...grpc.CallOption) (*DeleteRunResponse, error)
 	// Creates a tag for a run at one of its commits.
 	//
-	// Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+	// Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+	// (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
 	CreateTag(ctx context.Context, in *CreateTagRequest, opts ...grpc.CallOption) (*CreateTagResponse, error)
 	// Tells about one tag.
 	//
@@ -127,7 +128,8 @@ type ArtifactsServiceClient interface {
 	DeleteTag(ctx context.Context, in *DeleteTagRequest, opts ...grpc.CallOption) (*DeleteTagResponse, error)
 	// Adds entries of a run or a tag to a run, as one commit, without moving bytes.
 	//
-	// Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+	// Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+	// FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
 	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (*CopyResponse, error)
 	// Reads every byte of a run or a tag and checks it. Sends progress as it goes, then one `finish`. Damage is not an error of the RPC.
 	//
@@ -409,7 +411,8 @@ type ArtifactsServiceServer interface {
 	DeleteRun(context.Context, *DeleteRunRequest) (*DeleteRunResponse, error)
 	// Creates a tag for a run at one of its commits.
 	//
-	// Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+	// Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+	// (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
 	CreateTag(context.Context, *CreateTagRequest) (*CreateTagResponse, error)
 	// Tells about one tag.
 	//
@@ -425,7 +428,8 @@ type ArtifactsServiceServer interface {
 	DeleteTag(context.Context, *DeleteTagRequest) (*DeleteTagResponse, error)
 	// Adds entries of a run or a tag to a run, as one commit, without moving bytes.
 	//
-	// Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+	// Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+	// FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
 	Copy(context.Context, *CopyRequest) (*CopyResponse, error)
 	// Reads every byte of a run or a tag and checks it. Sends progress as it goes, then one `finish`. Damage is not an error of the RPC.
 	//

@@ -225,7 +225,8 @@ class ArtifactsServiceServicer(object):
     def CreateTag(self, request, context):
         """Creates a tag for a run at one of its commits.
 
-        Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+        Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+        (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,7 +262,8 @@ class ArtifactsServiceServicer(object):
     def Copy(self, request, context):
         """Adds entries of a run or a tag to a run, as one commit, without moving bytes.
 
-        Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+        Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+        FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

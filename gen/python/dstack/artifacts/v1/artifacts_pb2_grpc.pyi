@@ -108,7 +108,8 @@ class ArtifactsServiceStub:
     CreateTag: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.CreateTagRequest, _artifacts_pb2.CreateTagResponse]
     """Creates a tag for a run at one of its commits.
 
-    Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+    Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+    (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
     """
     GetTag: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.GetTagRequest, _artifacts_pb2.GetTagResponse]
     """Tells about one tag.
@@ -128,7 +129,8 @@ class ArtifactsServiceStub:
     Copy: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.CopyRequest, _artifacts_pb2.CopyResponse]
     """Adds entries of a run or a tag to a run, as one commit, without moving bytes.
 
-    Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+    Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+    FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
     """
     Verify: _grpc.UnaryStreamMultiCallable[_artifacts_pb2.VerifyRequest, _artifacts_pb2.VerifyResponse]
     """Reads every byte of a run or a tag and checks it. Sends progress as it goes, then one `finish`. Damage is not an error of the RPC.
@@ -211,7 +213,8 @@ class ArtifactsServiceAsyncStub(ArtifactsServiceStub):
     CreateTag: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.CreateTagRequest, _artifacts_pb2.CreateTagResponse]  # type: ignore[assignment]
     """Creates a tag for a run at one of its commits.
 
-    Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+    Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+    (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
     """
     GetTag: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.GetTagRequest, _artifacts_pb2.GetTagResponse]  # type: ignore[assignment]
     """Tells about one tag.
@@ -231,7 +234,8 @@ class ArtifactsServiceAsyncStub(ArtifactsServiceStub):
     Copy: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.CopyRequest, _artifacts_pb2.CopyResponse]  # type: ignore[assignment]
     """Adds entries of a run or a tag to a run, as one commit, without moving bytes.
 
-    Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+    Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+    FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
     """
     Verify: _aio.UnaryStreamMultiCallable[_artifacts_pb2.VerifyRequest, _artifacts_pb2.VerifyResponse]  # type: ignore[assignment]
     """Reads every byte of a run or a tag and checks it. Sends progress as it goes, then one `finish`. Damage is not an error of the RPC.
@@ -371,7 +375,8 @@ class ArtifactsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_artifacts_pb2.CreateTagResponse, _abc.Awaitable[_artifacts_pb2.CreateTagResponse]]:
         """Creates a tag for a run at one of its commits.
 
-        Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+        Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+        (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
         """
 
     @_abc_1.abstractmethod
@@ -415,7 +420,8 @@ class ArtifactsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_artifacts_pb2.CopyResponse, _abc.Awaitable[_artifacts_pb2.CopyResponse]]:
         """Adds entries of a run or a tag to a run, as one commit, without moving bytes.
 
-        Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+        Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+        FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
         """
 
     @_abc_1.abstractmethod

@@ -2115,7 +2115,8 @@ export const ArtifactsService: GenService<{
   /**
    * Creates a tag for a run at one of its commits.
    *
-   * Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS).
+   * Errors: NOT_FOUND (RUN_NOT_FOUND, COMMIT_NOT_FOUND, PATH_NOT_FOUND), ALREADY_EXISTS (TAG_EXISTS), FAILED_PRECONDITION
+   * (UPLOAD_ID_MISMATCH: the request's id was used for something else; UPLOAD_GONE: the request was held up past a grace period).
    *
    * @generated from rpc dstack.artifacts.v1.ArtifactsService.CreateTag
    */
@@ -2163,7 +2164,8 @@ export const ArtifactsService: GenService<{
   /**
    * Adds entries of a run or a tag to a run, as one commit, without moving bytes.
    *
-   * Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there).
+   * Errors: those of Download, and ALREADY_EXISTS (RUN_RESERVED), INVALID_ARGUMENT (PATH_INVALID: a path would be too long there),
+   * FAILED_PRECONDITION (UPLOAD_ID_MISMATCH, UPLOAD_GONE: as in CreateTag).
    *
    * @generated from rpc dstack.artifacts.v1.ArtifactsService.Copy
    */
