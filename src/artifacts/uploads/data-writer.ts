@@ -1,6 +1,6 @@
 /**
  * Packs the bytes of an upload's files, in the order they come, into data objects of a bounded size and puts those, several at a time.
- * Nothing is copied: an object's body is the buffers that came.
+ * Nothing but what is small is copied: an object's body is the buffers that came.
  */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { type DataFooter, DataFooterSchema, PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
@@ -14,6 +14,13 @@ import type { Holder, MemoryBudget } from "./memory-budget.ts";
 export const CHECKED_PIECE_BYTES = 1024 * 1024;
 /** Pieces in one data object at the most, since each takes some hundred bytes of memory until the object is put, however small its file. */
 export const OBJECT_PIECES = 8192;
+/**
+ * Chunks up to this size are copied side by side: a buffer costs a hundred bytes however little it shows, and keeps all of the packet
+ * that it came in.
+ */
+const GATHERED_BYTES = 4 * 1024;
+/** The buffer that they are gathered in. What is in it never changes, so that views of it can wait for the store. */
+const SLAB_BYTES = 64 * 1024;
 /** Data objects of one upload that are put at once. */
 const PUTS_IN_FLIGHT = 4;
 
@@ -57,6 +64,8 @@ export class DataWriter implements Holder {
   #file: FileIdentity | undefined;
   #filePosition = 0;
   #fileCrc = 0;
+  #slab = new Uint8Array(0);
+  #slabUsed = 0;
   #extents: StoredExtent[] = [];
   #extent: OpenExtent | undefined;
   readonly #inFlight = new Set<Promise<void>>();
@@ -87,7 +96,7 @@ export class DataWriter implements Holder {
     this.#extents = [];
   }
 
-  /** Takes the next bytes of the file and keeps the buffer. A promise is backpressure. */
+  /** Takes the next bytes of the file and keeps the buffer, unless it is small. A promise is backpressure. */
   write(bytes: Uint8Array): Promise<void> | undefined {
     this.#throwFailure();
     this.lastWriteMs = performance.now();
@@ -154,7 +163,7 @@ export class DataWriter implements Holder {
     const extent = (this.#extent ??= { object: object.key, offset: object.bytes, length: 0, crc32c: [], pieceBytes: 0, pieceCrc: 0 });
     const taken = Math.min(bytes.length, this.#options.objectBytes - object.bytes, CHECKED_PIECE_BYTES - extent.pieceBytes);
     const part = taken === bytes.length ? bytes : bytes.subarray(0, taken);
-    object.parts.push(part);
+    this.#keep(object, part);
     object.bytes += taken;
     extent.length += taken;
     extent.pieceBytes += taken;
@@ -163,6 +172,25 @@ export class DataWriter implements Holder {
     if (extent.pieceBytes === CHECKED_PIECE_BYTES) this.#closePiece(object, extent);
     if (object.bytes === this.#options.objectBytes) this.handOn();
     return taken;
+  }
+
+  #keep({ parts }: OpenObject, part: Uint8Array): void {
+    if (part.length > GATHERED_BYTES) {
+      parts.push(part);
+      return;
+    }
+    if (this.#slabUsed + part.length > this.#slab.length) {
+      this.#slab = new Uint8Array(SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    const from = this.#slabUsed;
+    this.#slab.set(part, from);
+    this.#slabUsed += part.length;
+    const last = parts.at(-1);
+    const goesOn = last?.buffer === this.#slab.buffer && last.byteOffset + last.length === from;
+    const start = goesOn ? last.byteOffset : from;
+    if (goesOn) parts.pop();
+    parts.push(this.#slab.subarray(start, this.#slabUsed));
   }
 
   #openObject(): OpenObject {
