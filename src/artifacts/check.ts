@@ -46,9 +46,12 @@ export function checkLinkTarget(path: string, target: string): void {
   }
 }
 
-/** A text in quotes, without what could break a line, cut to a readable length. */
+/** What could break a line, steer a terminal or turn text around, beyond what JSON escapes. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** A text in quotes, without what isn't seen, cut to a readable length. */
 export function quote(text: string): string {
   const MAX_SHOWN = 200;
   const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
-  return JSON.stringify(shown);
+  return JSON.stringify(shown).replace(UNSEEN, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
 }
