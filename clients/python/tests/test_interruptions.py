@@ -287,3 +287,20 @@ def test_a_fork_of_a_process_that_used_the_client(server: Server, project: str, 
     done = run_client(code, server.url, project, work)
     assert done.stdout.splitlines() == [" ".join(["parent"] * 6), "3000000 7"], done.stderr
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fork_of_a_process_that_used_asyncio(server: Server, project: str, work: Path) -> None:
+    code = f"""
+        import asyncio, multiprocessing
+        os.environ.update(DSTACK_ARTIFACTS_URL={server.url!r}, DSTACK_PROJECT={project!r})
+        from dstack.artifacts import aio
+        asyncio.run(aio.upload_bytes(b"parent", "a", run="r"))
+
+        def child(_):
+            return asyncio.run(aio.read("a", run="r")).decode()
+
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(*pool.map(child, range(2)))
+    """
+    done = run_client(code, server.url, project, work)
+    assert (done.stdout.strip(), done.stderr) == ("parent parent", "")

@@ -125,9 +125,8 @@ def _one_file(item: LocalEntry, plan: Plan, counts: Counts, on_bytes: Callable[[
             yield header_message(item.path, "file", mtime_ns, mode=found.st_mode & PERMISSION_BITS, size=size, attempt=attempt)
             cutter = Cutter(spans)
             crc32c = 0
-            os.lseek(file, 0, os.SEEK_SET)
             while cutter.position < size:
-                block = os.read(file, min(CHUNK_BYTES, size - cutter.position))
+                block = os.pread(file, min(CHUNK_BYTES, size - cutter.position), cutter.position)
                 if not block:
                     break
                 crc32c = google_crc32c.extend(crc32c, block)

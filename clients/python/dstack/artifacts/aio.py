@@ -98,7 +98,14 @@ class AsyncClient:
 
     def _begin(self, client: Client) -> None:
         self._client = client
-        self._threads = ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="dstack-artifacts")
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+
+    @property
+    def _threads(self) -> ThreadPoolExecutor:
+        # Threads don't follow into a fork of the process.
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = os.getpid(), ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="dstack-artifacts")
+        return self._pool[1]
 
     async def _do(self, method: Callable[Concatenate[Client, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await _on_thread(self._threads, Cancellation(), lambda: method(self._client, *args, **kwargs))
@@ -266,7 +273,8 @@ class AsyncClient:
     @_as(Client.close)
     async def close(self) -> None:
         self._client.close()
-        self._threads.shutdown(wait=False)
+        if self._pool is not None:
+            self._pool[1].shutdown(wait=False)
 
     async def __aenter__(self) -> AsyncClient:
         return self
