@@ -27,8 +27,9 @@ type server struct {
 	url, run string
 	args     []string
 	env      []string
-	command  *exec.Cmd
-	log      bytes.Buffer
+	// A proxy may end the server while the test is about to start it again.
+	mutex   sync.Mutex
+	command *exec.Cmd
 }
 
 // newServer describes a server on a store in a folder of its own, which starts at the given address; "" is a Unix socket.
@@ -41,13 +42,16 @@ func newServer(dir, listen string, args ...string) *server {
 
 // start runs the server until it listens.
 func (s *server) start() error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		return err
 	}
+	var log bytes.Buffer
 	s.command = exec.Command(filepath.Join(root, "node_modules/.bin/node"), append([]string{filepath.Join(root, "src/main.ts")}, s.args...)...)
 	s.command.Env = append(withoutSettings(os.Environ()), s.env...)
-	s.command.Stderr = &s.log
+	s.command.Stderr = &log
 	stdout, err := s.command.StdoutPipe()
 	if err != nil {
 		return err
@@ -66,11 +70,13 @@ func (s *server) start() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the server did not start: %w: %s", s.command.Wait(), s.log.String())
+	return fmt.Errorf("the server did not start: %w: %s", s.command.Wait(), log.String())
 }
 
 // end sends a signal and waits for the process to be gone.
 func (s *server) end(signal syscall.Signal) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
 	_ = s.command.Process.Signal(signal)
 	_ = s.command.Wait()
 }
