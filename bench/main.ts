@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [CASE...] [--quick] [--json] [--publish] [--profile FOLDER] …`: rates, CPU time and memory of what the project does, next to
+ * `npm run bench -- [CASE...] [--quick] [--json] [--profile FOLDER] …`: rates, CPU time and memory of what the project does, next to
  * what else could do it, measured in the same rounds. docs/benchmarks.md says how to read what it prints.
  */
 import { existsSync } from "node:fs";
@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Figure } from "./measure.ts";
 import { NODE_FLAGS } from "./processes.ts";
-import { report } from "./report.ts";
+import { type Machine, type Results, report } from "./report.ts";
 import type { Settings } from "./settings.ts";
 import type { TreeSize } from "./trees.ts";
 
@@ -22,8 +22,11 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
   tmpfs: async () => (await import("./cases/stores.ts")).tmpfs,
   s3: async () => (await import("./cases/stores.ts")).s3,
   languages: async () => (await import("./cases/languages.ts")).languages,
+  growth: async () => (await import("./cases/growth.ts")).growth,
   codec: async () => (await import("./cases/codec.ts")).codec,
 };
+/** Only on demand: it takes long, and needs as much disk as its largest stream has bytes. */
+const LONG = ["growth"];
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -36,6 +39,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: "string" },
     "large-mib": { type: "string" },
     "small-files": { type: "string" },
+    "largest-mib": { type: "string", default: "16384" },
     /** The same as naming the case. */
     store: { type: "string", multiple: true, default: [] },
     tcp: { type: "boolean", default: false },
@@ -72,6 +76,7 @@ const settings: Settings = {
   rounds: Number(values.rounds ?? (values.quick ? 1 : 5)),
   largeBytes,
   smallFiles,
+  largestBytes: Number(values["largest-mib"]) * MIB,
   trees: values.trees.split(",").map((name) => treeOf(name)),
   tcp: values.tcp,
   only: values.only,
@@ -82,7 +87,7 @@ const settings: Settings = {
     process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${new Date().toISOString().slice(11, 19)} ${text}\n`);
   },
 };
-const machine = {
+const machine: Machine = {
   cpu: cpus()[0]?.model ?? "",
   cores: availableParallelism(),
   memoryGb: Math.round(totalmem() / 1e9),
@@ -96,7 +101,7 @@ const machine = {
 const asked = [...positionals, ...values.store];
 const figures: Figure[] = [];
 try {
-  for (const name of asked.length > 0 ? asked : Object.keys(CASES)) {
+  for (const name of asked.length > 0 ? asked : Object.keys(CASES).filter((name) => !LONG.includes(name))) {
     const load = CASES[name];
     if (load === undefined) throw new Error(`no case ${name}; there are ${Object.keys(CASES).join(", ")}`);
     figures.push(...(await (await load())(settings)));
@@ -105,7 +110,7 @@ try {
   for (const made of [folder, memoryFolder]) await rm(made, { recursive: true, force: true });
 }
 if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-const results = JSON.stringify({ machine, figures }, null, 2);
+const results = JSON.stringify({ machine, figures } satisfies Results, null, 2);
 await mkdir(RESULTS, { recursive: true });
 await writeFile(join(RESULTS, `${machine.date.replaceAll(":", "-")}.json`), results);
 if (values.json) console.log(results);

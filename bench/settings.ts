@@ -6,6 +6,8 @@ export interface Settings {
   readonly rounds: number;
   /** Of the one large file. */
   readonly largeBytes: number;
+  /** Of the largest stream in `growth`. */
+  readonly largestBytes: number;
   /** How many files of 4 KiB. */
   readonly smallFiles: number;
   /** What is transferred to and from stores. */

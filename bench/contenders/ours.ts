@@ -19,18 +19,23 @@ export interface OursOptions {
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 export const NO_USAGE: Usage = { cpuSeconds: 0, peakBytes: 0 };
 
-export async function library({ store, folder, env = {}, profile }: OursOptions): Promise<Contender> {
+export function library(options: OursOptions): Promise<Contender> {
+  return client("client", options);
+}
+
+/** The library's client in one of its roles. */
+export async function client(role: "client" | "stream-client", { store, folder, env = {}, profile }: OursOptions): Promise<Contender> {
   const server = await startWorker("server", { store }, { profile, env });
-  const client = await startWorker("client", { url: server.url }, { profile });
+  const worker = await startWorker(role, { url: server.url }, { profile });
   return transfers("dstack-artifacts", folder, server.url, {
     async transfer(task, run, target) {
-      const before = await client.usage();
-      const done = await client.run({ ...task, run, target });
+      const before = await worker.usage();
+      const done = await worker.run({ ...task, run, target });
       return { seconds: done.seconds, client: [before, done.usage] };
     },
     serverUsage: () => server.usage(),
     async close() {
-      await client.close();
+      await worker.close();
       await server.close();
     },
   });

@@ -1,9 +1,21 @@
-/** Reads blocks of entries, by hand for the same reason that they are written so. */
-import { BinaryReader } from "@bufbuild/protobuf/wire";
+/**
+ * Reads blocks of entries, by hand for the same reason that they are written so. A block is only cut into its entries at first: who looks for a
+ * path, or skips a folder, needs a few paths of the hundreds that a block has.
+ */
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { Block } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { LayerEntry, StoredExtent } from "./types.ts";
 
 const TYPES = ["trace", "file", "folder", "link", "trace"] as const;
+/** What an entry begins with, if it was written by us: its path's field. */
+const PATH_TAG = (1 << 3) | WireType.LengthDelimited;
+
+/** The entries of a block, sorted by path. */
+export interface Entries {
+  readonly length: number;
+  path(i: number): string;
+  entry(i: number): LayerEntry;
+}
 
 /** What all kinds of entries are made from. */
 interface Fields {
@@ -29,6 +41,46 @@ export function decodeBlock(bytes: Uint8Array): LayerEntry[] {
     else reader.skip(wireType, field);
   }
   return entries;
+}
+
+/** Cuts a block into its entries; the bytes are kept, and decoded when they are asked for. */
+export function openBlock(bytes: Uint8Array): Entries {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const reader = new BinaryReader(buffer);
+  const objects: string[] = [];
+  const starts: number[] = [];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) {
+      objects.push(reader.string());
+    } else if (field === 2) {
+      starts.push(reader.pos);
+      const length = reader.uint32();
+      reader.pos += length;
+    } else reader.skip(wireType, field);
+  }
+  if (reader.pos !== reader.len) throw new RangeError("a block ends in the middle of an entry");
+
+  function entry(i: number): LayerEntry {
+    reader.pos = starts[i] as number;
+    return decodeEntry(reader, objects);
+  }
+  return {
+    length: starts.length,
+    path(i) {
+      reader.pos = starts[i] as number;
+      const end = reader.uint32() + reader.pos;
+      if (reader.pos === end || buffer[reader.pos++] !== PATH_TAG) return entry(i).path;
+      const length = reader.uint32();
+      return buffer.toString("utf8", reader.pos, reader.pos + length);
+    },
+    entry,
+  };
+}
+
+/** Entries that are decoded already. */
+export function decoded(entries: readonly LayerEntry[]): Entries {
+  return { length: entries.length, path: (i) => (entries[i] as LayerEntry).path, entry: (i) => entries[i] as LayerEntry };
 }
 
 /** The data objects that a block's entries lie in, without decoding the entries. */

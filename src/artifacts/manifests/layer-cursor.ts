@@ -1,5 +1,6 @@
 /** Walks one layer forwards. */
 import { comparePaths, isWithin } from "../../lib/paths.ts";
+import type { Entries } from "./block-decoder.ts";
 import type { BlockRange, Layer } from "./layer.ts";
 import type { LayerEntry } from "./types.ts";
 
@@ -36,7 +37,7 @@ export interface CursorOptions {
   readonly ahead?: ReadAhead | undefined;
 }
 
-type Loading = readonly LayerEntry[] | Promise<readonly LayerEntry[]>;
+type Loading = Entries | Promise<Entries>;
 
 /** A block is read only when one of its entries is asked for: where it begins is known from the index. */
 export class LayerCursor {
@@ -49,8 +50,10 @@ export class LayerCursor {
   /** The first block that was not thought of reading ahead yet. */
   #planned = 0;
   #block = 0;
-  #entries: readonly LayerEntry[] | undefined;
+  #entries: Entries | undefined;
   #at = 0;
+  /** The entry at the cursor, once it was asked for. */
+  #entry: LayerEntry | undefined;
   /** The path of the entry where the cursor is; absent at the end. */
   path: string | undefined;
 
@@ -63,7 +66,8 @@ export class LayerCursor {
 
   /** The entry where the cursor is, once its block is loaded. */
   get entry(): LayerEntry | undefined {
-    return this.#entries?.[this.#at];
+    if (!this.#entries || this.#at >= this.#entries.length) return undefined;
+    return (this.#entry ??= this.#entries.entry(this.#at));
   }
 
   /** The block, if the cursor is at its begin. */
@@ -89,8 +93,8 @@ export class LayerCursor {
 
   /** Goes to the next entry; the block must be loaded. */
   next(): void {
-    const next = this.#entries?.[++this.#at];
-    if (next) this.path = next.path;
+    this.#entry = undefined;
+    if (this.#entries && ++this.#at < this.#entries.length) this.path = this.#entries.path(this.#at);
     else this.nextBlock();
   }
 
@@ -119,21 +123,23 @@ export class LayerCursor {
     for (const passed of this.#loading.keys()) if (passed < block) this.#loading.delete(passed);
     this.#block = block;
     this.#at = 0;
+    this.#entry = undefined;
     this.#entries = undefined;
     this.path = this.#layer.blocks[block]?.firstPath;
   }
 
   #seekInBlock(before: Before): undefined {
-    const entries = this.#entries ?? [];
+    const entries = this.#entries as Entries;
     let low = this.#at;
     let high = entries.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (before((entries[middle] as LayerEntry).path)) low = middle + 1;
+      if (before(entries.path(middle))) low = middle + 1;
       else high = middle;
     }
     this.#at = low;
-    this.path = entries[low]?.path;
+    this.#entry = undefined;
+    this.path = low < entries.length ? entries.path(low) : undefined;
     return undefined;
   }
 

@@ -1,15 +1,15 @@
-/** A manifest that is open for reading: blocks that are found by their paths and decoded when they are needed. */
+/** A manifest that is open for reading: blocks that are found by their paths and read when they are needed. */
 import { fromBinary } from "@bufbuild/protobuf";
 import { type BlockSummary, IndexSchema, type Location, type Manifest } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { LruCache } from "../../lib/lru-cache.ts";
-import { decodeBlock, entriesOf } from "./block-decoder.ts";
-import type { LayerEntry, ObjectReader, StretchLocation } from "./types.ts";
+import { decoded, type Entries, entriesOf, openBlock } from "./block-decoder.ts";
+import type { ObjectReader, StretchLocation } from "./types.ts";
 
-/** Encoded bytes of the decoded blocks and indexes that are kept, of all manifests together; decoded they take some four times as much. */
-const DECODED_CACHE_BYTES = 16 * 1024 * 1024;
+/** Bytes of the blocks and of the indexes that are kept open, of all manifests together; an index takes some four times as much. */
+const OPEN_CACHE_BYTES = 16 * 1024 * 1024;
 
-const decodedBlocks = new LruCache<string, readonly LayerEntry[]>(DECODED_CACHE_BYTES);
-const decodedIndexes = new LruCache<string, readonly BlockRange[]>(DECODED_CACHE_BYTES);
+const openBlocks = new LruCache<string, Entries>(OPEN_CACHE_BYTES);
+const openIndexes = new LruCache<string, readonly BlockRange[]>(OPEN_CACHE_BYTES);
 
 export interface Totals {
   readonly files: number;
@@ -29,7 +29,7 @@ export interface BlockRange extends Totals {
 export interface Layer {
   readonly blocks: readonly BlockRange[];
   /** The entries of the block at an index. */
-  block(i: number, signal?: AbortSignal): readonly LayerEntry[] | Promise<readonly LayerEntry[]>;
+  block(i: number, signal?: AbortSignal): Entries | Promise<Entries>;
 }
 
 export interface LayerOptions {
@@ -47,9 +47,9 @@ export async function openLayer(manifest: Manifest, reader: ObjectReader, option
   const entries = content.case === "block" ? entriesOf(content.value) : [];
   const firstPath = entries[0]?.path;
   const lastPath = entries.at(-1)?.path;
-  if (firstPath === undefined || lastPath === undefined) return { blocks: [], block: () => [] };
+  if (firstPath === undefined || lastPath === undefined) return { blocks: [], block: () => decoded([]) };
   const range = { firstPath, lastPath, files: Number(manifest.files), bytes: Number(manifest.bytes), entries: entries.length };
-  return { blocks: [range], block: () => entries };
+  return { blocks: [range], block: () => decoded(entries) };
 }
 
 /** What an index lists. */
@@ -64,25 +64,21 @@ function rangeOf({ location, firstPath, lastPath, files, bytes, entries }: Block
 
 async function loadIndex(location: Location, reader: ObjectReader, { signal, once }: LayerOptions): Promise<readonly BlockRange[]> {
   const key = cacheKey(location);
-  const kept = decodedIndexes.get(key);
+  const kept = openIndexes.get(key);
   if (kept) return kept;
   const blocks = await readIndex(location, reader, signal);
-  if (!once) decodedIndexes.set(key, blocks, Number(location.length));
+  if (!once) openIndexes.set(key, blocks, Number(location.length));
   return blocks;
 }
 
-function loadBlock(
-  { location }: BlockRange,
-  reader: ObjectReader,
-  { signal, once }: LayerOptions,
-): readonly LayerEntry[] | Promise<readonly LayerEntry[]> {
+function loadBlock({ location }: BlockRange, reader: ObjectReader, { signal, once }: LayerOptions): Entries | Promise<Entries> {
   if (!location) throw new Error("a block of an index has no location");
   const key = cacheKey(location);
-  const kept = decodedBlocks.get(key);
+  const kept = openBlocks.get(key);
   if (kept) return kept;
   return reader.read(location, signal).then((bytes) => {
-    const entries = decodeBlock(bytes);
-    if (!once) decodedBlocks.set(key, entries, bytes.length);
+    const entries = openBlock(bytes);
+    if (!once) openBlocks.set(key, entries, bytes.length);
     return entries;
   });
 }
