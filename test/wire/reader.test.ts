@@ -2,26 +2,28 @@ import assert from "node:assert/strict";
 import { fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
-import { UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { uploadCodec } from "../../src/wire/codec.ts";
-import type { UploadMessage } from "../../src/wire/messages.ts";
+import { DownloadResponseSchema, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { type Codec, downloadCodec, uploadCodec } from "../../src/wire/codec.ts";
+import type { DownloadMessage, UploadMessage } from "../../src/wire/messages.ts";
 import { createMessageReader } from "../../src/wire/reader.ts";
 import { failureOf } from "../../src/wire/status.ts";
 import { frame, split, uploadBytes, varint } from "./samples.ts";
 
 const limits = { maxChunkBytes: 4096, maxMessageBytes: 8192 };
 
-function read(packets: readonly Uint8Array[], end = true): UploadMessage[] {
-  const reader = createMessageReader(uploadCodec, limits);
-  const messages: UploadMessage[] = [];
+type AnyMessage = UploadMessage | DownloadMessage;
+
+function read(packets: readonly Uint8Array[], end = true, codec: Codec<AnyMessage> = uploadCodec as Codec<AnyMessage>): AnyMessage[] {
+  const reader = createMessageReader(codec, limits);
+  const messages: AnyMessage[] = [];
   for (const packet of packets) reader.push(packet, messages);
   if (end) reader.end();
   return messages;
 }
 
 /** Chunks that follow each other as one, as where they are cut says nothing. */
-function joined(messages: readonly UploadMessage[]): UploadMessage[] {
-  const result: UploadMessage[] = [];
+function joined(messages: readonly AnyMessage[]): AnyMessage[] {
+  const result: AnyMessage[] = [];
   for (const message of messages) {
     const last = result.at(-1);
     if (message.case === "chunk" && last?.case === "chunk") last.value = Uint8Array.from([...last.value, ...message.value]);
@@ -31,9 +33,9 @@ function joined(messages: readonly UploadMessage[]): UploadMessage[] {
   return result;
 }
 
-function failure(packets: readonly Uint8Array[], end = false): ConnectError {
+function failure(packets: readonly Uint8Array[], end = false, codec: Codec<AnyMessage> = uploadCodec as Codec<AnyMessage>): ConnectError {
   try {
-    read(packets, end);
+    read(packets, end, codec);
   } catch (error) {
     assert(error instanceof ConnectError);
     return error;
@@ -67,27 +69,32 @@ describe("the reader of messages", () => {
     );
   });
 
-  it("refuses what protobuf-es refuses and takes what it takes, for any bytes at all", () => {
-    fc.assert(
-      fc.property(
-        fc.uint8Array({ maxLength: 60 }),
-        fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 }),
-        (bytes, cuts) => {
-          let expected: UploadMessage | undefined;
-          try {
-            expected = fromBinary(UploadRequestSchema, bytes, { readUnknownFields: false }).message;
-          } catch {
-            const error = failure(split(frame(bytes), cuts));
-            assert.equal(error.code, Code.InvalidArgument);
-            assert.equal(failureOf(error).reason, "MESSAGE_INVALID");
-            return;
-          }
-          assert.deepEqual(joined(read(split(frame(bytes), cuts))), [expected]);
-        },
-      ),
-      { numRuns: 3000 },
-    );
-  });
+  for (const [stream, schema, codec] of [
+    ["an upload", UploadRequestSchema, uploadCodec as Codec<AnyMessage>],
+    ["a download", DownloadResponseSchema, downloadCodec as Codec<AnyMessage>],
+  ] as const) {
+    it(`refuses what protobuf-es refuses and takes what it takes, for any bytes in ${stream}`, () => {
+      fc.assert(
+        fc.property(
+          fc.oneof(fc.uint8Array({ maxLength: 60 }), uploadBytes),
+          fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 }),
+          (bytes, cuts) => {
+            let expected: AnyMessage | undefined;
+            try {
+              expected = (fromBinary(schema, bytes, { readUnknownFields: false }) as { message: AnyMessage }).message;
+            } catch {
+              const error = failure(split(frame(bytes), cuts), false, codec);
+              assert.equal(error.code, Code.InvalidArgument);
+              assert.equal(failureOf(error).reason, "MESSAGE_INVALID");
+              return;
+            }
+            assert.deepEqual(joined(read(split(frame(bytes), cuts), true, codec)), joined([expected]));
+          },
+        ),
+        { numRuns: 3000 },
+      );
+    });
+  }
 
   it("hands chunks on as views of the packets", () => {
     const packet = frame(Uint8Array.of(0x1a, 3, 7, 8, 9));

@@ -20,6 +20,8 @@ const BYTES = 2;
 const FIXED32 = 5;
 
 const extras = fc.integer({ min: 0, max: 2 });
+/** For lengths: up to the ten bytes that the longest varint has. */
+const lengthExtras = fc.constantFrom(0, 0, 0, 1, 2, 4, 9);
 
 function field(number: number, type: number, value: number[], tagExtra: number): number[] {
   return [...varint((BigInt(number) << 3n) | BigInt(type), tagExtra), ...value];
@@ -39,7 +41,7 @@ const unknownField = fc
     type: fc.constantFrom(VARINT, FIXED64, BYTES, FIXED32),
     value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
     bytes: anyBytes,
-    extra: extras,
+    extra: lengthExtras,
   })
   .map(({ number, tagExtra, type, value, bytes, extra }) => {
     if (type === VARINT) return field(number, type, varint(value, extra), tagExtra);
@@ -54,12 +56,12 @@ const unknownField = fc
 
 /** `chunk`: field 3 of both messages. */
 const chunkField = fc
-  .record({ bytes: anyBytes, extra: extras, tagExtra: extras })
+  .record({ bytes: anyBytes, extra: lengthExtras, tagExtra: extras })
   .map(({ bytes, extra, tagExtra }) => field(3, BYTES, delimited(bytes, extra), tagExtra));
 
 /** `file` with a path and a size, field 2 of both messages. */
 const fileField = fc
-  .record({ path: fc.string({ unit: "binary", maxLength: 40 }), size: fc.bigInt({ min: 0n, max: 2n ** 53n }), extra: extras })
+  .record({ path: fc.string({ unit: "binary", maxLength: 40 }), size: fc.bigInt({ min: 0n, max: 2n ** 53n }), extra: lengthExtras })
   .map(({ path, size, extra }) =>
     field(
       2,
