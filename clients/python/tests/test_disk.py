@@ -277,3 +277,30 @@ def test_a_full_disk_is_an_error_that_names_the_file(client: Client, tmp_path: P
             client.download("r", local_path=small)
     finally:
         subprocess.run(["umount", small], check=False, capture_output=True)
+
+
+def test_two_downloads_to_one_folder_at_once(client: Client, server: Server, project: str, work: Path) -> None:
+    content = os.urandom(12 * MIB)
+    client.upload_bytes(content, "a", run="r")
+
+    def second(done: int, total: int | None) -> None:
+        """In the middle of the first one."""
+        if done >= 5 * MIB and not (work / "out/a").exists():
+            with Client(server.url, project=project) as other:
+                other.download("r", local_path="out")
+            assert (work / "out/a").read_bytes() == content
+
+    client.download("r", local_path="out", progress=second)
+    assert (work / "out/a").read_bytes() == content
+    assert [path.name for path in (work / "out").iterdir()] == ["a"]
+
+
+def test_many_processes_that_download_to_one_folder(client: Client, server: Server, project: str, work: Path) -> None:
+    (work / "in").mkdir()
+    for name in ("a", "b", "c"):
+        (work / "in" / name).write_bytes(os.urandom(5 * MIB))
+    client.upload("in", "", run="r")
+    code = f"from dstack.artifacts import Client; Client({server.url!r}, project={project!r}).download('r', local_path='out')"
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
+    assert [process.wait(60) for process in running] == [0] * 6
+    subprocess.run(["diff", "-r", "in", "out"], check=True)

@@ -241,9 +241,10 @@ class _Sink:
         wanted, file = self._wanted, self._file
         self._wanted = self._file = None
         if wanted is not None and file is not None:
-            file.leave()
-            if file.length:
-                self._found[wanted.path] = Found(file.length, False)
+            kept = file.leave()
+            self._found.pop(wanted.path, None)
+            if kept:
+                self._found[wanted.path] = Found(kept, False)
 
     def _open(self) -> Incoming:
         if self._wanted is None:
