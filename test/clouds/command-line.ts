@@ -2,7 +2,7 @@
 import { strict as assert } from "node:assert";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,6 +10,8 @@ import { text } from "node:stream/consumers";
 import type { StoreAddress } from "./stores.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
+/** Those of its first line, which isn't looked at when node is started with it. */
+const NODE_FLAGS = (readFileSync(MAIN, "utf8").split("\n", 1)[0] ?? "").split(" ").filter((word) => word.startsWith("--"));
 
 export interface Place {
   readonly cwd?: string;
@@ -46,8 +48,8 @@ async function run(args: readonly string[], place: Place) {
   return { code: code as number | null, stdout, stderr };
 }
 
-function launch(args: readonly string[], { cwd, env = {} }: Place, nodeFlags: readonly string[] = []): ChildProcess {
-  const child = spawn(process.execPath, [...nodeFlags, MAIN, ...args], {
+function launch(args: readonly string[], { cwd, env = {} }: Place): ChildProcess {
+  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     ...(cwd ? { cwd } : {}),
     env: { PATH: process.env["PATH"], HOME: tmpdir(), ...env },
@@ -69,8 +71,7 @@ export interface Served {
 export async function serve(store: StoreAddress): Promise<Served> {
   const folder = mkdtempSync(join(tmpdir(), "dstack-artifacts-serve-"));
   const url = `unix://${folder}/s.sock`;
-  // As in src/main.ts's first line, which a process that is started by node doesn't see.
-  const child = launch(["serve", "--quiet", "--store", store.url, "--listen", url], { env: store.env }, ["--max-semi-space-size=32"]);
+  const child = launch(["serve", "--quiet", "--store", store.url, "--listen", url], { env: store.env });
   const ended = once(child, "exit");
   const said = text(child.stderr as NodeJS.ReadableStream);
   for await (const line of createInterface(child.stdout as NodeJS.ReadableStream)) {
