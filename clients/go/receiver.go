@@ -47,10 +47,14 @@ func (r *receiver) next() (*downloadIn, error) {
 
 // end reads the status that follows the last message.
 func (r *receiver) end() error {
-	if err := r.stream.RecvMsg(&r.in); err != io.EOF {
+	switch err := r.stream.RecvMsg(&r.in); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return protocolError("more behind the last message")
+	default:
 		return err
 	}
-	return nil
 }
 
 // close ends the stream, wherever it is.

@@ -57,10 +57,14 @@ func (s *sender) receive() (*artifactsv1.UploadResponse, error) {
 		return nil, err
 	}
 	// Only the end of the stream says that the call went well.
-	if err := s.stream.RecvMsg(&artifactsv1.UploadResponse{}); err != io.EOF {
+	switch err := s.stream.RecvMsg(&artifactsv1.UploadResponse{}); err {
+	case io.EOF:
+		return response, nil
+	case nil:
+		return nil, protocolError("two answers to one upload")
+	default:
 		return nil, err
 	}
-	return response, nil
 }
 
 func (s *sender) header(h *artifactsv1.EntryHeader) error {
