@@ -33,8 +33,9 @@ export function createPatience(timeoutMs: number, reached = false): Patience {
       since = undefined;
     },
     async wait(error, signal) {
-      wasReached ||= !isUnmade(error);
-      if (!wasReached || !isTemporary(error)) throw error;
+      // A connection of an earlier affair, found lost now, says nothing of whether there is still a server.
+      if (isUnmade(error) && !wasReached) throw error;
+      if (!isTemporary(error)) throw error;
       const now = performance.now();
       since ??= now;
       const left = timeoutMs - (now - since);

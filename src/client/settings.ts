@@ -31,6 +31,8 @@ export interface Settings {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** What a timer of the runtime can wait. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 export function readSettings(options: ClientOptions = {}): Settings {
   const env = options.env ?? process.env;
@@ -38,10 +40,10 @@ export function readSettings(options: ClientOptions = {}): Settings {
   if (options.project !== undefined || project !== "") checkName("project", project);
   return {
     url: checkUrl(options.url ?? (env["DSTACK_ARTIFACTS_URL"] || defaultServerUrl(env))),
-    token: options.token ?? (env["DSTACK_ARTIFACTS_TOKEN"] || undefined),
+    token: checkToken(options.token ?? (env["DSTACK_ARTIFACTS_TOKEN"] || undefined)),
     project,
     run: options.run ?? (env["DSTACK_RUN_NAME"] || env["RUN_NAME"] || undefined),
-    timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    timeoutMs: checkTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     tls: options.tls,
   };
 }
@@ -57,6 +59,19 @@ export function checkName(
 }
 
 function checkUrl(url: string): string {
-  if (URL.canParse(url) && /^(unix|https?):$/.test(new URL(url).protocol)) return url;
+  const parsed = URL.parse(url);
+  const isSocket = parsed?.protocol === "unix:" && parsed.pathname.length > 1;
+  if (isSocket || parsed?.protocol === "http:" || parsed?.protocol === "https:") return url;
   throw new DstackError(`${JSON.stringify(url)} is not the URL of a server: use unix:///path, http://host:port or https://host:port`);
+}
+
+// Not shown: it is a secret.
+function checkToken(token: string | undefined): string | undefined {
+  if (token === undefined || /^[\x21-\x7e]+$/.test(token)) return token;
+  throw new DstackError("the token has characters that no token has: spaces, line breaks or ones that are not ASCII");
+}
+
+function checkTimeout(timeoutMs: number): number {
+  if (timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS) return timeoutMs;
+  throw new DstackError(`timeout of ${timeoutMs} ms: must be more than 0, and at most ${MAX_TIMEOUT_MS}`);
 }

@@ -1,18 +1,13 @@
 /** Connections that break, servers that restart and clients that die: what was acknowledged is there, what wasn't is not, and nothing is sent twice. */
 import { strict as assert } from "node:assert";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import fs from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import { text as readText } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { ArtifactsUploadError } from "../../src/client/errors.ts";
 import { bytesOf, checkTree, makeTree, type TreeEntry } from "../support/tree.ts";
-import { clientAt, OBJECT_BYTES, serve, type TempFolder, tempFolder } from "./support.ts";
+import { proxy } from "./proxy.ts";
+import { clientAt, OBJECT_BYTES, run, serve, type TempFolder, tempFolder } from "./support.ts";
 
 const MIB = 1024 * 1024;
-const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
 const TREE: TreeEntry[] = [
   { path: "big", size: 9 * MIB + 5, seed: 1, mode: "640", mtime_ns: "1700000000123456789" },
   { path: "d/small", text: "s", mode: "600" },
@@ -22,76 +17,6 @@ const TREE: TreeEntry[] = [
 const BYTES = 10 * MIB + 6;
 /** What is on its way when a connection breaks: buffers of sockets, and of proxies. */
 const UNDER_WAY_BYTES = 3 * MIB;
-
-/** Runs a client in another process. Gives what it told of its end, if it had the time. */
-async function run(what: "upload" | "download", url: string, options: object, onStart: (child: ChildProcess) => void = () => {}) {
-  const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], DSTACK_ARTIFACTS_URL: url };
-  const child = spawn(process.execPath, [CHILD, what, JSON.stringify(options)], { env, stdio: ["ignore", "pipe", "inherit"] });
-  onStart(child);
-  const [text] = await Promise.all([readText(child.stdout), once(child, "exit")]);
-  return text === "" ? undefined : JSON.parse(text);
-}
-
-interface Proxy extends AsyncDisposable {
-  readonly url: string;
-  /** Bytes that went to the server and came from it. */
-  readonly sent: number;
-  readonly received: number;
-  /** Called with both numbers when bytes pass; may call `cut`. */
-  onBytes: (sent: number, received: number) => void;
-  /** Breaks all connections. */
-  cut(): void;
-}
-
-/** Stands between a client and a server, and can break what it carries. */
-async function proxy(folder: string, serverUrl: string): Promise<Proxy> {
-  const sockets = new Set<Socket>();
-  const target = new URL(serverUrl).pathname;
-  const path = join(folder, "proxy.sock");
-  const state = { sent: 0, received: 0 };
-  const server: Server = createServer((client) => {
-    const upstream = connect(target);
-    for (const [from, to, key] of [
-      [client, upstream, "sent"],
-      [upstream, client, "received"],
-    ] as const) {
-      sockets.add(from);
-      from.on("data", (bytes: Buffer) => {
-        state[key] += bytes.length;
-        if (!to.write(bytes)) {
-          from.pause();
-          to.once("drain", () => from.resume());
-        }
-        self.onBytes(state.sent, state.received);
-      });
-      from.on("error", () => {});
-      from.on("close", () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    }
-  });
-  server.listen(path);
-  await once(server, "listening");
-  const self: Proxy = {
-    url: `unix://${path}`,
-    get sent() {
-      return state.sent;
-    },
-    get received() {
-      return state.received;
-    },
-    onBytes: () => {},
-    cut() {
-      for (const socket of sockets) socket.destroy();
-    },
-    async [Symbol.asyncDispose]() {
-      self.cut();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-  return self;
-}
 
 describe("interruptions", () => {
   let folder: TempFolder;
@@ -113,10 +38,12 @@ describe("interruptions", () => {
       await using between = await proxy(folder.path, server.url);
       await using client = clientAt(server.url);
       const options = { localPath: local, artifactPath: "", run: "r", uploadId: "0123456789abcdef" };
-      const end = await run("upload", between.url, options, (child) => {
-        between.onBytes = (sent) => {
-          if (sent >= share * BYTES) child.kill("SIGKILL");
-        };
+      const end = await run("upload", between.url, options, {
+        onStart(child) {
+          between.onBytes = (sent) => {
+            if (sent >= share * BYTES) child.kill("SIGKILL");
+          };
+        },
       });
       assert.equal(end, undefined, "the client was not killed");
       // By the last byte it may have been all there.
@@ -160,10 +87,12 @@ describe("interruptions", () => {
     await using client = clientAt(server.url);
     const options = { localPath: local, artifactPath: "", run: "r", uploadId: "0123456789abcdef" };
     await using between = await proxy(folder.path, server.url);
-    await run("upload", between.url, options, (child) => {
-      between.onBytes = (sent) => {
-        if (sent >= 0.9 * BYTES) child.kill("SIGKILL");
-      };
+    await run("upload", between.url, options, {
+      onStart(child) {
+        between.onBytes = (sent) => {
+          if (sent >= 0.9 * BYTES) child.kill("SIGKILL");
+        };
+      },
     });
     assert.equal((await client.uploads()).length, 1);
     const changed = TREE.map((each) => (each.path === "big" ? { ...each, seed: 7, mtime_ns: "1700000001000000000" } : each));
@@ -218,11 +147,18 @@ describe("interruptions", () => {
     await using client = clientAt(between.url);
     await client.upload({ localPath: local, artifactPath: "", run: "r" });
     const begin = between.received;
-    await run("download", between.url, { run: "r", localPath: out }, (child) => {
-      between.onBytes = (_, received) => {
-        if (received - begin > 6 * MIB) child.kill("SIGKILL");
-      };
-    });
+    await run(
+      "download",
+      between.url,
+      { run: "r", localPath: out },
+      {
+        onStart(child) {
+          between.onBytes = (_, received) => {
+            if (received - begin > 6 * MIB) child.kill("SIGKILL");
+          };
+        },
+      },
+    );
     const found = fs.readdirSync(out);
     assert.ok(!found.includes("z"), "z came after big");
     assert.match(found.join(" "), /^\.[0-9a-f]{32}\.partial$/);

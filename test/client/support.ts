@@ -1,8 +1,12 @@
-/** Servers and folders for tests of the client. */
+/** Servers, folders and processes for tests of the client. */
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
+import { text as readText } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { type ArtifactsClient, createClient } from "../../src/client/client.ts";
 import type { ClientOptions } from "../../src/client/settings.ts";
 import { openArtifacts } from "../../src/compose.ts";
@@ -56,4 +60,28 @@ export interface TestClient extends ArtifactsClient, AsyncDisposable {}
 export function clientAt(url: string, options: ClientOptions = {}): TestClient {
   const client = createClient({ url, env: {}, ...options });
   return { ...client, [Symbol.asyncDispose]: client.close };
+}
+
+const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
+
+export interface RunOptions extends SpawnOptions {
+  readonly onStart?: (child: ChildProcess) => void;
+  /** Run by a shell before the client, in its process. */
+  readonly prelude?: string;
+}
+
+/** Runs a client in another process. Gives what it told of its end, if it had the time. */
+export async function run(
+  what: "upload" | "download",
+  url: string,
+  options: object,
+  { onStart = () => {}, prelude = "", ...spawnOptions }: RunOptions = {},
+): Promise<{ result?: Record<string, unknown>; error?: { name: string; message: string } } | undefined> {
+  const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], DSTACK_ARTIFACTS_URL: url };
+  const command = [process.execPath, CHILD, what, JSON.stringify(options)];
+  const [file, args] = ["bash", ["-c", `${prelude}\nexec "$@"`, "bash", ...command]] as const;
+  const child = spawn(file, args, { env, stdio: ["ignore", "pipe", "inherit"], ...spawnOptions });
+  onStart(child);
+  const [text] = await Promise.all([readText(child.stdout as NodeJS.ReadableStream), once(child, "exit")]);
+  return text === "" ? undefined : JSON.parse(text);
 }
