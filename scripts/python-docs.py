@@ -47,7 +47,8 @@ def signature(name: str, documented: object) -> str:
 def reference() -> str:
     """The whole reference."""
     parts = ["## Functions", "All of them are methods of `Client` too."]
-    methods = {name: method for name, method in vars(artifacts.Client).items() if not name.startswith("_") and inspect.isfunction(method)}
+    bases = [artifacts.Client, *artifacts.Client.__bases__]
+    methods = {name: method for each in bases for name, method in vars(each).items() if not name.startswith("_")}
     for name, method in methods.items():
         if name != "close":
             parts += [f"### {name}", signature(name, method), markdown(method)]

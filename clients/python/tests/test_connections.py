@@ -181,7 +181,7 @@ def test_a_client_can_be_given_to_another_process(client: Client, project: str) 
     again.close()
 
 
-@pytest.mark.parametrize("options", [{"project": "a/b"}, {"timeout": 0}, {"ca_file": "/nowhere"}])
+@pytest.mark.parametrize("options", [{"project": "a/b"}, {"timeout": 0}, {"ca_file": "/nowhere"}, {"token": "line\n"}])
 def test_settings_that_cannot_be(options: dict[str, object], tls: Server) -> None:
     with pytest.raises(artifacts.DstackError):
         Client(tls.url, **options).runs()  # type: ignore[arg-type]

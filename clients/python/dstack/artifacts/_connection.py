@@ -35,6 +35,9 @@ _MAX_BACKOFF_MS = 1000
 # How long one try to connect may take.
 _CONNECT_TIMEOUT_MS = 5000
 
+# Where Debian and Red Hat, and what comes from them, have their certificate authorities.
+_SYSTEM_ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
 _SERVICE = pb.DESCRIPTOR.services_by_name["ArtifactsService"].full_name
 # A message that is all one chunk: the field's tag, a varint of its length, the bytes.
 _VARINT_BITS, _VARINT_MORE = 0x7F, 0x80
@@ -248,8 +251,8 @@ def _open(settings: Settings) -> grpc.Channel:
 
 
 def _credentials(settings: Settings) -> grpc.ChannelCredentials:
-    # Without a file of its own, gRPC takes roots that it ships with: the system's know the company's authority too.
-    roots = settings.ca_file or ssl.get_default_verify_paths().cafile
+    # Without a file, gRPC takes roots that it ships with: the system's know the company's authority too.
+    roots = settings.ca_file or ssl.get_default_verify_paths().cafile or next(filter(os.path.exists, _SYSTEM_ROOTS), None)
     return grpc.ssl_channel_credentials(
         root_certificates=_read(roots),
         private_key=_read(settings.key_file),

@@ -54,11 +54,14 @@ def read_settings(
     timeout = DEFAULT_TIMEOUT_SECONDS if timeout is None else timeout
     if not timeout > 0:
         raise DstackError(f"timeout {timeout} must be more than 0 seconds")
+    token = token if token is not None else env.get("DSTACK_ARTIFACTS_TOKEN") or None
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise DstackError("the token has a character that no token has, such as a line break at its end")
     url = url if url is not None else env.get("DSTACK_ARTIFACTS_URL") or default_url(env)
     grpc_target(url)
     return Settings(
         url=url,
-        token=token if token is not None else env.get("DSTACK_ARTIFACTS_TOKEN") or None,
+        token=token,
         project=project,
         run=run if run is not None else env.get("DSTACK_RUN_NAME") or env.get("RUN_NAME") or None,
         timeout=timeout,

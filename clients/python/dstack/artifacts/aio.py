@@ -10,20 +10,19 @@ The work is done on threads, which costs half the CPU time of gRPC's own asyncio
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from ._cancel import Cancellation, current, install
+from ._cancel import Cancellation
 from ._client import Client, client_with
 from ._settings import Settings
+from ._threads import AsyncFile, on_thread, pulled
 
 if TYPE_CHECKING:
     import builtins
-    import io
     from types import TracebackType
 
     from ._progress import ShowProgress
@@ -108,7 +107,7 @@ class AsyncClient:
         return self._pool[1]
 
     async def _do(self, method: Callable[Concatenate[Client, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await _on_thread(self._threads, Cancellation(), lambda: method(self._client, *args, **kwargs))
+        return await on_thread(self._threads, Cancellation(), lambda: method(self._client, *args, **kwargs))
 
     @_as(Client.upload)
     async def upload(
@@ -138,7 +137,7 @@ class AsyncClient:
         run: str | None = None,
     ) -> UploadResult:
         if isinstance(source, AsyncIterable):
-            source = _pulled(source, asyncio.get_running_loop())
+            source = pulled(source, asyncio.get_running_loop())
         return await self._do(Client.upload_bytes, source, artifact_path, tag, upload_id=upload_id, progress=progress, run=run)
 
     @_as(Client.download)
@@ -185,10 +184,10 @@ class AsyncClient:
         cancellation = Cancellation()
         blocks = self._client.stream(artifact_path, run=run, tag=tag, commit=commit, offset=offset, length=length)
         try:
-            while block := await _on_thread(self._threads, cancellation, lambda: next(blocks, None)):
+            while block := await on_thread(self._threads, cancellation, lambda: next(blocks, None)):
                 yield block
         finally:
-            await _on_thread(self._threads, Cancellation(), blocks.close)
+            await on_thread(self._threads, Cancellation(), blocks.close)
 
     @_as(Client.list)
     async def list(
@@ -281,115 +280,6 @@ class AsyncClient:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
-
-
-class AsyncFile:
-    """A file in a run, for reading with asyncio. `open` gives it."""
-
-    def __init__(self, threads: ThreadPoolExecutor, file: io.BufferedReader) -> None:
-        self._threads = threads
-        self._file = file
-        self._cancellation = Cancellation()
-
-    async def read(self, size: int = -1) -> bytes:
-        """Reads on.
-
-        Args:
-            size: How many bytes at the most. Default: all that are left.
-
-        Returns:
-            The bytes; fewer than `size` only at the end.
-
-        Raises:
-            ArtifactsDownloadError: They can't be read, or are not those that were uploaded.
-        """
-        return await _on_thread(self._threads, self._cancellation, lambda: self._file.read(size))
-
-    async def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Reads on into a buffer.
-
-        Args:
-            buffer: What to fill.
-
-        Returns:
-            How many bytes were read; fewer than the buffer has only at the end.
-
-        Raises:
-            ArtifactsDownloadError: As for `read`.
-        """
-        return await _on_thread(self._threads, self._cancellation, lambda: self._file.readinto(buffer))
-
-    async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Goes to a position; nothing is read for it.
-
-        Args:
-            offset: Bytes from the begin, from here or from the end.
-            whence: Which of the three, as `os.SEEK_SET`, `os.SEEK_CUR` and `os.SEEK_END`.
-
-        Returns:
-            The position from the begin.
-
-        Raises:
-            ValueError: It is before the begin.
-        """
-        return await _on_thread(self._threads, self._cancellation, lambda: self._file.seek(offset, whence))
-
-    def tell(self) -> int:
-        """Tells the position.
-
-        Returns:
-            Bytes from the begin.
-        """
-        return self._file.tell()
-
-    async def close(self) -> None:
-        """Ends what is being read.
-
-        Returns:
-            Nothing.
-        """
-        await _on_thread(self._threads, Cancellation(), self._file.close)
-
-    async def __aenter__(self) -> AsyncFile:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.close()
-
-
-async def _on_thread(threads: ThreadPoolExecutor, cancellation: Cancellation, work: Callable[[], T]) -> T:
-    """Does it on another thread. When the task is cancelled, its call is too, and has ended when this returns."""
-
-    def begin() -> T:
-        install(cancellation)
-        cancellation.check()
-        return work()
-
-    future = asyncio.get_running_loop().run_in_executor(threads, contextvars.copy_context().run, begin)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        cancellation.cancel()
-        await asyncio.wait([future])
-        # What it ends with is nobody's any more.
-        future.exception()
-        raise
-
-
-def _pulled(source: AsyncIterable[bytes], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
-    """What an asynchronous iterable gives, on another thread."""
-    blocks = aiter(source)
-
-    async def next_block() -> bytes | None:
-        return await anext(blocks, None)
-
-    while True:
-        future = asyncio.run_coroutine_threadsafe(next_block(), loop)
-        with current().watching(future):
-            block = future.result()
-        if block is None:
-            return
-        yield block
 
 
 def _client_with(settings: Settings | None) -> AsyncClient:
