@@ -18,7 +18,7 @@ import { serve } from "./support/server.ts";
 import { openFolder, SMALL_SETTINGS } from "./support/store.ts";
 
 const MAIN = join(import.meta.dirname, "support", "client-main.ts");
-const POINTS = pointsOf(16, 320);
+const POINTS = pointsOf(10, 320);
 /** Data objects that one server may have under way or open for an upload when its client dies. */
 const OBJECTS_UNDER_WAY = 5;
 

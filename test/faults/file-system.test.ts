@@ -61,7 +61,7 @@ describe("a file system in trouble", () => {
 
   for (const [code, { calls, kind }] of Object.entries(SIMULATED)) {
     it(`that says ${code} to any call of an upload shows nothing of it, and lets it go on later`, async () => {
-      const points = pointsOf(20, 200);
+      const points = pointsOf(12, 200);
       let total = Number.POSITIVE_INFINITY;
       let fired = 0;
       const tell = async (at: number): Promise<void> => {

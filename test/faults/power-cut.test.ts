@@ -10,7 +10,7 @@ import { bytesFrom, FAST, newFolder, removeFolders } from "./support/folders.ts"
 import { IS_LONG, pointsOf } from "./support/points.ts";
 import { intercept } from "./support/syscalls.ts";
 
-const POINTS = pointsOf(70, 400);
+const POINTS = pointsOf(40, 400);
 
 /** What the store has said, and at which call to the system. */
 interface Said {

@@ -17,7 +17,7 @@ import { openFolder } from "./support/store.ts";
 const MAIN = join(import.meta.dirname, "support", "server-main.ts");
 const HOWS = ["before", "during", "after"] as const;
 /** Points of the short form, and of the long one. */
-const POINTS = pointsOf(24, 700);
+const POINTS = pointsOf(14, 700);
 /** Calls by which one telling may differ from another: a view is folded in the background, and fsyncs that come together are made once. */
 const VARIANCE = 30;
 
