@@ -1,0 +1,134 @@
+package artifacts_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
+)
+
+// hostileServer sends what no server of ours does.
+type hostileServer struct {
+	artifactsv1.UnimplementedArtifactsServiceServer
+	messages []*artifactsv1.DownloadResponse
+}
+
+func (s *hostileServer) ListEntries(context.Context, *artifactsv1.ListEntriesRequest) (*artifactsv1.ListEntriesResponse, error) {
+	return &artifactsv1.ListEntriesResponse{Run: "r", Commit: 1}, nil
+}
+
+func (s *hostileServer) Download(_ *artifactsv1.DownloadRequest, stream artifactsv1.ArtifactsService_DownloadServer) error {
+	for _, message := range s.messages {
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func start(run string, commit uint64) *artifactsv1.DownloadResponse {
+	return &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_Start{Start: &artifactsv1.DownloadStart{Run: run, Commit: commit}}}
+}
+
+// fileOf is one byte of a file of one byte.
+func fileOf(path string) []*artifactsv1.DownloadResponse {
+	const crcOfX = 0xa93c5f93
+	header := &artifactsv1.EntryHeader{Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Size: new(uint64(1)), Crc32C: new(uint32(crcOfX))}
+	return []*artifactsv1.DownloadResponse{
+		{Message: &artifactsv1.DownloadResponse_File{File: header}},
+		{Message: &artifactsv1.DownloadResponse_Chunk{Chunk: []byte("x")}},
+		{Message: &artifactsv1.DownloadResponse_FileEnd{FileEnd: &artifactsv1.FileEnd{Size: 1, Crc32C: crcOfX}}},
+	}
+}
+
+func linkOf(path, target string) *artifactsv1.DownloadResponse {
+	header := &artifactsv1.EntryHeader{Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_LINK, LinkTarget: target}
+	return &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_File{File: header}}
+}
+
+func finish(files uint64) *artifactsv1.DownloadResponse {
+	return &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_Finish{Finish: &artifactsv1.DownloadFinish{Files: files}}}
+}
+
+func TestNothingAServerSendsIsWrittenOutside(t *testing.T) {
+	t.Parallel()
+	of := func(parts ...[]*artifactsv1.DownloadResponse) []*artifactsv1.DownloadResponse {
+		all := []*artifactsv1.DownloadResponse{start("r", 1)}
+		for _, part := range parts {
+			all = append(all, part...)
+		}
+		return append(all, finish(uint64(len(parts))))
+	}
+	one := func(m *artifactsv1.DownloadResponse) []*artifactsv1.DownloadResponse {
+		return []*artifactsv1.DownloadResponse{m}
+	}
+	outside := t.TempDir()
+	const sound = "an answer that is right"
+	for name, messages := range map[string][]*artifactsv1.DownloadResponse{
+		sound:                             of(fileOf("a"), fileOf("b/c")),
+		"a path that leads out":           of(fileOf("../x")),
+		"a path that leads out later":     of(fileOf("a/../../x")),
+		"an absolute path":                of(fileOf(outside + "/x")),
+		"the root":                        of(fileOf("")),
+		"a path with a NUL":               of(fileOf("a\x00b")),
+		"a path that is too long":         of(fileOf(strings.Repeat("a/", 1000) + "b")),
+		"a link that leads out":           of(one(linkOf("l", "../x"))),
+		"a link to anywhere":              of(one(linkOf("l", "/etc"))),
+		"a link and a file behind it":     of(one(linkOf("l", "d")), fileOf("l/x")),
+		"paths out of order":              of(fileOf("b"), fileOf("a")),
+		"a path twice":                    of(fileOf("a"), fileOf("a")),
+		"a file that lies in a file":      of(fileOf("a"), fileOf("a/b")),
+		"more bytes than announced":       {start("r", 1), fileOf("a")[0], fileOf("a")[1], fileOf("a")[1], fileOf("a")[2], finish(1)},
+		"fewer bytes than announced":      {start("r", 1), fileOf("a")[0], fileOf("a")[2], finish(1)},
+		"bytes of no file":                {start("r", 1), fileOf("a")[1], finish(0)},
+		"an end of no file":               {start("r", 1), fileOf("a")[2], finish(0)},
+		"a file without its end":          {start("r", 1), fileOf("a")[0], finish(1)},
+		"a file before another has ended": {start("r", 1), fileOf("a")[0], fileOf("b")[0], finish(2)},
+		"fewer files than announced":      {start("r", 1), finish(1)},
+		"another commit than was listed":  {start("r", 2), finish(0)},
+		"a message of nothing":            {start("r", 1), {}, finish(0)},
+		"more behind the last message":    {start("r", 1), finish(0), finish(0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := shortDir(t)
+			listener, err := net.Listen("unix", filepath.Join(dir, "s.sock"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			service := grpc.NewServer()
+			artifactsv1.RegisterArtifactsServiceServer(service, &hostileServer{messages: messages})
+			go service.Serve(listener)
+			t.Cleanup(service.Stop)
+			hostile := &server{url: "unix://" + filepath.Join(dir, "s.sock")}
+			c := clientOf(t, hostile)
+			out := filepath.Join(t.TempDir(), "a/b")
+			_, err = c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out))
+			if name == sound {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if _, ok := errors.AsType[*artifacts.ArtifactsDownloadError](err); !ok {
+				t.Errorf("%T: %v", err, err)
+			}
+			for _, above := range []string{filepath.Dir(out), filepath.Dir(filepath.Dir(out))} {
+				if entries, err := os.ReadDir(above); err != nil || len(entries) != 1 {
+					t.Errorf("%v, %v", entries, err)
+				}
+			}
+			if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
+				t.Errorf("%v, %v", entries, err)
+			}
+		})
+	}
+}
