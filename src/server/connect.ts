@@ -11,6 +11,7 @@ import type { Call } from "./calls.ts";
 import { checkedMessage } from "./request-message.ts";
 import { abortable } from "./rpc/abortable.ts";
 import { callKey } from "./rpc/context.ts";
+import { dropUnread, stopSending } from "./stop-client.ts";
 
 /** A request of either version of HTTP. */
 export type ServerRequest = IncomingMessage | Http2ServerRequest;
@@ -42,6 +43,11 @@ export function createConnectHandler(routes: (router: ConnectRouter) => void): C
     if (handler === undefined) throw new ConnectError("no such call", Code.Unimplemented);
     // connect-node waits for a drain that never comes when the client is gone, and would keep the stream's generator for ever.
     response.once("close", () => response.emit("drain"));
+    if ("stream" in request) {
+      const { stream } = request;
+      response.once("finish", () => stopSending(stream));
+      call.signal.addEventListener("abort", () => dropUnread(stream), { once: true });
+    }
     const values = createContextValues().set(callKey, call);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const answered = await handler({ ...universal, body: bodyFor(handler, universal, call) });

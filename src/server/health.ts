@@ -10,6 +10,7 @@ import {
   HealthCheckResponse_ServingStatus as Status,
 } from "../../gen/ts/health/v1/health_pb.ts";
 import type { Artifacts } from "../artifacts/types.ts";
+import { untilAborted } from "../lib/abort.ts";
 import type { Limits } from "./options.ts";
 
 export interface Readiness {
@@ -41,7 +42,8 @@ export function watchReadiness(artifacts: Artifacts, limits: Limits, logger: Log
     if (looking) return;
     looking = true;
     try {
-      await artifacts.checkStore({ signal: AbortSignal.timeout(limits.readinessTimeoutMs) });
+      const signal = AbortSignal.timeout(limits.readinessTimeoutMs);
+      await untilAborted(artifacts.checkStore({ signal }), signal);
       if (!stopped) set("");
     } catch (error) {
       if (!stopped) set(`the store does not answer: ${error instanceof Error ? error.message : error}`);

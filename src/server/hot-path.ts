@@ -7,7 +7,6 @@
  */
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   ArtifactsService,
@@ -24,6 +23,7 @@ import { createOutbound } from "../wire/outbound.ts";
 import { createMessageReader } from "../wire/reader.ts";
 import { decodeTimeout, encodeStatus } from "../wire/status.ts";
 import { createMessageWriter } from "../wire/writer.ts";
+import { dropUnread, stopSending } from "./stop-client.ts";
 
 /** One call, as its handler sees it. */
 export interface HotCall {
@@ -154,21 +154,12 @@ function createReply({ stream, headers, responseHeaders }: HotCall): Reply {
   let trailers: OutgoingHttpHeaders = {};
   const first = (): OutgoingHttpHeaders => ({ ":status": 200, "content-type": headers["content-type"], ...responseHeaders });
 
-  /**
-   * A client that is still sending would go on, against a window that nobody opens. The reset comes after the status, and NO_ERROR says
-   * that the status counts (RFC 9113, section 8.1).
-   */
-  function stopClient(): void {
-    if (!stream.closed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-  }
-
   return {
     begin() {
       if (stream.headersSent || stream.closed || stream.destroyed) return;
       stream.once("wantTrailers", () => {
         stream.sendTrailers(trailers);
-        // Trailers leave in a setImmediate of their own, which comes before this one.
-        setImmediate(stopClient);
+        stopSending(stream);
       });
       stream.respond(first(), { waitForTrailers: true });
     },
@@ -177,9 +168,10 @@ function createReply({ stream, headers, responseHeaders }: HotCall): Reply {
       trailers = encodeStatus(error);
       if (stream.headersSent) {
         stream.end();
+        if (error !== undefined) dropUnread(stream);
       } else {
         stream.respond({ ...first(), ...trailers }, { endStream: true });
-        setImmediate(stopClient);
+        stopSending(stream);
       }
       // Nobody reads what still comes.
       stream.resume();

@@ -1,10 +1,11 @@
 /** Answers a request without having read its body, in the protocol that it speaks. */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, endStreamFlag, endStreamToJson, errorToJson } from "@connectrpc/connect/protocol-connect";
 import { encodeStatus } from "../wire/status.ts";
+import { stopSending } from "./stop-client.ts";
 
 interface Answer {
   readonly status: number;
@@ -45,10 +46,7 @@ export function refuseStream(stream: ServerHttp2Stream, headers: IncomingHttpHea
     stream.respond(head);
     stream.end(answer.body);
   }
-  // A client that still sends is told to stop, after the answer (RFC 9113, section 8.1).
-  setImmediate(() => {
-    if (!stream.closed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-  });
+  stopSending(stream);
   stream.resume();
 }
 
