@@ -17,7 +17,6 @@ const KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZ
 export async function startAzurite(): Promise<AzureServer> {
   const server = await startServer({
     name: "azurite",
-    program: "azurite/node_modules/.bin/azurite-blob",
     // The SDK speaks a newer version of the protocol than Azurite knows, without using what is new.
     args: (port) =>
       `--blobHost 127.0.0.1 --blobPort ${port} --inMemoryPersistence --skipApiVersionCheck --disableTelemetry --silent`.split(" "),

@@ -11,7 +11,6 @@ export interface GcsServer extends RunningServer {
 export async function startFakeGcs(): Promise<GcsServer> {
   const server = await startServer({
     name: "fake-gcs-server",
-    program: "bin/fake-gcs-server",
     args: (port) =>
       `-scheme http -host 127.0.0.1 -port ${port} -public-host 127.0.0.1:${port} -external-url http://127.0.0.1:${port} -backend memory -log-level error`.split(
         " ",

@@ -6,9 +6,10 @@ import net from "node:net";
 import os from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { pathOf, type ServerName } from "./programs.ts";
 
-const TOOLS = fileURLToPath(new URL("../../.tools/", import.meta.url));
+export { toolPath } from "./programs.ts";
+
 /** LocalStack needs seconds, on a busy machine more. */
 const START_DEADLINE_MS = 90_000;
 const POLL_MS = 50;
@@ -23,9 +24,7 @@ export interface RunningServer {
 }
 
 export interface ServerSpec {
-  readonly name: string;
-  /** Below `.tools/`. */
-  readonly program: string;
+  readonly name: ServerName;
   readonly args: (port: number, folder: string) => readonly string[];
   readonly env?: (port: number) => NodeJS.ProcessEnv;
   readonly healthPath: string;
@@ -35,18 +34,10 @@ export interface ServerSpec {
   readonly healthText?: string;
 }
 
-/** The path of an installed program; an error that says how to install it, if it isn't there. */
-export function toolPath(program: string): string {
-  const path = join(TOOLS, program);
-  if (!fs.existsSync(path)) throw new Error(`${program} is not installed: run scripts/install-test-servers.sh`);
-  return path;
-}
-
 export async function startServer(spec: ServerSpec): Promise<RunningServer> {
-  const path = toolPath(spec.program);
   const port = await freePort();
   const folder = fs.mkdtempSync(join(os.tmpdir(), `dstack-artifacts-${spec.name}-`));
-  const child = spawn(path, spec.args(port, folder), {
+  const child = spawn(pathOf(spec.name), spec.args(port, folder), {
     stdio: ["ignore", "pipe", "pipe"],
     cwd: folder,
     env: { ...process.env, ...spec.env?.(port) },

@@ -16,7 +16,6 @@ const REGION = "us-east-1";
 export async function startVersitygw(): Promise<S3Server> {
   const server = await startServer({
     name: "versitygw",
-    program: "bin/versitygw",
     // Without --keep-alive it closes each connection after an answer.
     args: (port, folder) =>
       `--port 127.0.0.1:${port} --access ${ACCESS_KEY} --secret ${SECRET_KEY} --region ${REGION} --health /health --quiet --keep-alive posix`
@@ -31,7 +30,6 @@ export async function startVersitygw(): Promise<S3Server> {
 export async function startLocalstack(): Promise<S3Server> {
   const server = await startServer({
     name: "localstack",
-    program: "localstack/bin/python",
     args: () => ["-m", "localstack.runtime.main"],
     env: (port) => ({
       SERVICES: "s3",

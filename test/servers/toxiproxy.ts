@@ -24,7 +24,6 @@ export interface ToxicLine {
 export async function startToxiproxy(): Promise<Toxiproxy> {
   const server = await startServer({
     name: "toxiproxy",
-    program: "bin/toxiproxy-server",
     args: (port) => `-host 127.0.0.1 -port ${port}`.split(" "),
     healthPath: "/version",
   });
