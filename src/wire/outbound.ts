@@ -1,8 +1,11 @@
 /** Writes to a stream, many buffers at once, with backpressure by bytes. */
 import type { Http2Stream } from "node:http2";
 
-/** Bytes that may wait for the socket before the writer is told to wait: enough to keep it busy, little enough for many streams at once. */
-const MAX_WAITING_BYTES = 2 * 1024 * 1024;
+/**
+ * Bytes that may wait for the socket before the writer is told to wait. A single download writes more at once than that; of many, each
+ * writes this much, and so much is lost to each reader that stalls.
+ */
+const MAX_WAITING_BYTES = 1024 * 1024;
 
 export interface Outbound {
   /**
