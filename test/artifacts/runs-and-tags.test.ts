@@ -387,6 +387,7 @@ describe("a copy", () => {
     server.driver.interceptor = failing(puts(LOG), "after");
     await assert.rejects(server.copy(query), /broken off/);
     const other = await all.open();
+    assert.deepEqual((await other.listUploads(PROJECT)).uploads, [], "there are no files to go on with");
     assert.equal((await other.copy(query)).commit, 1);
     assert.equal((await other.getRun(PROJECT, "s")).commits, 1);
   });

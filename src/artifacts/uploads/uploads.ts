@@ -15,7 +15,6 @@ import { ArtifactsFailure } from "../errors.ts";
 import { endedKey, inProject, lastSegment, relativeDataKey, runKey, uploadKey, uploadsPrefix } from "../keys.ts";
 import { createManifestWriter } from "../manifests/index.ts";
 import { pageOf } from "../paging.ts";
-import { isTagging } from "../pin.ts";
 import { tagExists } from "../tags.ts";
 import type { CallContext, PageRequest, PersistedFile, UploadInfo, UploadSession, UploadTarget } from "../types.ts";
 import { committed, completeEnded, findCommit, finishAndCommit, finishOf } from "./commit.ts";
@@ -115,7 +114,8 @@ export async function listUploads(
   for await (const { key } of context.objects.list(uploadsPrefix(project))) {
     const id = lastSegment(key);
     const start = await context.objects.get(key, UploadStartSchema);
-    if (!start || isTagging(start)) continue;
+    // Copies and tags have starts, too, and nothing that a client could go on with.
+    if (!start || start.sourceRun) continue;
     const upload = await describe(context, project, id, start);
     if (upload.state === "open" || upload.state === "finishing") open.push(upload);
   }
