@@ -41,6 +41,7 @@ const S3: readonly Refusal[] = [
   { call: "read", status: 400, code: "ExpiredToken", kind: "denied", says: /expired.*AWS_SESSION_TOKEN/ },
   { call: "read", status: 403, code: "RequestTimeTooSkewed", kind: "denied", says: /clock/ },
   { call: "read", status: 404, code: "NoSuchBucket", kind: "misconfigured", says: /no bucket box: create it/ },
+  { call: "read", status: 416, code: "InvalidRange", kind: "outOfRange", says: /starts past/ },
   { call: "read", status: 404, code: "NoSuchKey", kind: "notFound", says: /no such object/ },
   { call: "list", status: 301, code: "PermanentRedirect", kind: "misconfigured", says: /another region.*parameter region/ },
   {
@@ -75,6 +76,7 @@ const AZURE: readonly Refusal[] = [
   { call: "list", status: 403, code: "AuthenticationFailed", kind: "denied", says: /AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY/ },
   { call: "list", status: 403, code: "KeyBasedAuthenticationNotPermitted", kind: "denied", says: /unset AZURE_STORAGE_KEY/ },
   { call: "read", status: 404, code: "ContainerNotFound", kind: "misconfigured", says: /no container box: create it/ },
+  { call: "read", status: 416, code: "InvalidRange", kind: "outOfRange", says: /starts past/ },
   { call: "read", status: 404, code: "BlobNotFound", kind: "notFound", says: /no such object/ },
   { call: "put", status: 503, code: "ServerBusy", headers: { "retry-after": "7" }, kind: "temporary", says: /ServerBusy/ },
   { call: "put", status: 500, code: "OperationTimedOut", kind: "temporary", says: /OperationTimedOut/ },
