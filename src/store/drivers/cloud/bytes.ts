@@ -40,7 +40,7 @@ export class CutOffError extends Error {
 /** Reads a body of a known size into one buffer; rejects with the stream's error, or a CutOffError. */
 export function collect(body: Readable, size: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const bytes = new Uint8Array(size);
+    const bytes = Buffer.allocUnsafeSlow(size);
     let received = 0;
     body.on("data", (chunk: Uint8Array) => {
       if (received + chunk.length > size) body.destroy(new CutOffError(received + chunk.length, size));
