@@ -3,7 +3,7 @@
  * index. Called by the rest of the artifacts; knows objects only by the two functions that read and write them.
  */
 
-export { type FoldInput, foldSnapshot } from "./fold.ts";
+export { foldSnapshot } from "./fold.ts";
 export { manifestLocations } from "./locations.ts";
 export type { ObjectReader, ObjectWriter, StoredEntry, StoredExtent } from "./types.ts";
 export { openView, type View } from "./view.ts";
