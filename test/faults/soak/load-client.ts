@@ -41,8 +41,8 @@ async function round(run: string): Promise<void> {
     if (!fs.readFileSync(join(target, `file ${i}`)).equals(bytes)) tell({ wrong: `${run}: file ${i}` });
   const oldest = kept.length > KEPT_RUNS ? kept.shift() : undefined;
   if (oldest === undefined) return;
+  tell({ deleting: oldest });
   await client.deleteRun(oldest);
-  tell({ deleted: oldest });
 }
 
 for (let number = 1; !stopped; number++) {

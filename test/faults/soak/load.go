@@ -50,12 +50,12 @@ func main() {
 		}
 		kept = append(kept, run)
 		if len(kept) > keptRuns {
-			if _, err := client.DeleteRun(context.Background(), kept[0]); err != nil {
-				tell("failed", err.Error(), 0)
-				continue
-			}
-			tell("deleted", kept[0], 0)
+			oldest := kept[0]
 			kept = kept[1:]
+			tell("deleting", oldest, 0)
+			if _, err := client.DeleteRun(context.Background(), oldest); err != nil {
+				tell("failed", err.Error(), 0)
+			}
 		}
 	}
 }

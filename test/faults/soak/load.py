@@ -47,8 +47,9 @@ def main() -> None:
             if same[1] or same[2]:
                 tell(wrong=f"{run}: {same[1:]}")
             if len(kept) > KEPT_RUNS:
-                client.delete_run(kept[0])
-                tell(deleted=kept.pop(0))
+                oldest = kept.pop(0)
+                tell(deleting=oldest)
+                client.delete_run(oldest)
         except DstackError as error:
             tell(failed=str(error))
     client.close()

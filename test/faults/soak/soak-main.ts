@@ -85,13 +85,14 @@ function startLoad(client: string, number: number): ChildProcess {
   const [program = "", ...args] = CLIENTS[client] as readonly string[];
   const child = spawn(program, [...args, `unix://${front}`, `${client}${number}`], { stdio: ["pipe", "pipe", "inherit"] });
   createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (text) => {
-    const told = JSON.parse(text) as { acknowledged?: string; deleted?: string; wrong?: string; failed?: string; files?: number };
+    const told = JSON.parse(text) as { acknowledged?: string; deleting?: string; wrong?: string; failed?: string; files?: number };
     if (told.acknowledged !== undefined) {
       counts.acknowledged++;
       runs.set(told.acknowledged, told.files ?? 0);
-    } else if (told.deleted !== undefined) {
+    } else if (told.deleting !== undefined) {
+      // Whether it is there from here on, only its client knows, and not even that if the answer is lost.
       counts.deleted++;
-      runs.delete(told.deleted);
+      runs.delete(told.deleting);
     } else if (told.wrong !== undefined) wrong.push(told.wrong);
     else {
       counts.failed++;
