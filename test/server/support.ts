@@ -139,16 +139,17 @@ export function say(name: NonNullable<UploadRequest["message"]["case"]>, value: 
 export async function collect(
   stream: AsyncIterable<{ message: { case?: string | undefined; value?: unknown } }>,
 ): Promise<Record<string, string>> {
-  const files: Record<string, string> = {};
+  // A Map, since `__proto__` is a path like any other.
+  const files = new Map<string, string>();
   let path = "";
   let finished = false;
   for await (const { message } of stream) {
-    if (message.case === "file") files[(path = (message.value as { path: string }).path)] = "";
-    if (message.case === "chunk") files[path] += Buffer.from(message.value as Uint8Array).toString();
+    if (message.case === "file") files.set((path = (message.value as { path: string }).path), "");
+    if (message.case === "chunk") files.set(path, (files.get(path) ?? "") + Buffer.from(message.value as Uint8Array).toString());
     finished = message.case === "finish";
   }
   if (!finished) throw new Error("the download ended without finish");
-  return files;
+  return Object.fromEntries(files);
 }
 
 /** The reason of an error that `act` must end with. */
