@@ -238,6 +238,8 @@ def _open(settings: Settings) -> grpc.Channel:
         ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
         # Each client has a connection of its own, that ends with it.
         ("grpc.use_local_subchannel_pool", 1),
+        # grpcio's own: the thread that iterates over a stream's answers reads them, instead of waiting for another one that does.
+        ("SingleThreadedUnaryStream", 1),
         # We know better what is safe to send again.
         ("grpc.enable_retries", 0),
         ("grpc.primary_user_agent", "dstack-artifacts-python"),
