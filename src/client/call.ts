@@ -35,9 +35,11 @@ export function startCall(
   let cancelled: { reason: unknown } | undefined;
 
   function cancel(reason: unknown): void {
-    if (trailers !== undefined || stream.closed) return;
-    cancelled = { reason };
-    stream.close(constants.NGHTTP2_CANCEL);
+    if (stream.destroyed) return;
+    if (trailers === undefined) cancelled = { reason };
+    // An answer that has arrived and that nobody reads to its end would hold the stream, and so the connection and the process.
+    if (stream.closed) stream.destroy();
+    else stream.close(constants.NGHTTP2_CANCEL);
   }
   const onAbort = () => cancel(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });

@@ -82,6 +82,7 @@ const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
   ELOOP: "is a loop of links",
   ENOSPC: "can't be written: no space left on the disk",
   EDQUOT: "can't be written: the disk quota is used up",
+  EFBIG: "can't be written: it is larger than the file system or a limit allows",
   EROFS: "can't be written: the file system is read-only",
   ENAMETOOLONG: "has a name that is too long for this file system",
   EMFILE: "can't be opened: too many files are open",

@@ -391,6 +391,12 @@ describe("the client", () => {
     assert.deepEqual(end?.result, { run: "r", commit: 1, files: 1, bytes: 3 });
   });
 
+  it("a process ends by itself, with a reader that was left when all of the file had arrived", async () => {
+    await client.uploadBytes({ artifactPath: "few", source: bytesOf(4, 3 * MIB), run: "few" });
+    const end = await run("peek", server.url, { run: "few", artifactPath: "few" });
+    assert.equal(end?.result, true);
+  });
+
   it("speaks over TCP and TLS, with a token", async () => {
     using other = tempFolder();
     const authority = makeCertificate("an authority");

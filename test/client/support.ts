@@ -72,11 +72,11 @@ export interface RunOptions extends SpawnOptions {
 
 /** Runs a client in another process. Gives what it told of its end, if it had the time. */
 export async function run(
-  what: "upload" | "download",
+  what: "upload" | "download" | "peek",
   url: string,
   options: object,
   { onStart = () => {}, prelude = "", ...spawnOptions }: RunOptions = {},
-): Promise<{ result?: Record<string, unknown>; error?: { name: string; message: string } } | undefined> {
+): Promise<{ result?: unknown; error?: { name: string; message: string } } | undefined> {
   const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], DSTACK_ARTIFACTS_URL: url };
   const command = [process.execPath, CHILD, what, JSON.stringify(options)];
   const [file, args] = ["bash", ["-c", `${prelude}\nexec "$@"`, "bash", ...command]] as const;
