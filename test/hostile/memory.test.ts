@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { request as requestHttp1 } from "node:http";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { DownloadRequestSchema, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
-import { clientOf, frame, openCall, reasonOf, say, toRun, until } from "../server/support.ts";
+import { clientOf, frame, openCall, reasonOf, say, TOKEN, toRun, until } from "../server/support.ts";
 import { idleConnections, LONG, type MeasuredServer, MIB, othersAreServed, withServer } from "./memory.ts";
 
 /** One big file of one run: 256 MiB, in the long form a whole 1 GiB. */
@@ -49,6 +50,22 @@ async function writeAll(stream: ClientHttp2Stream, bytes: Uint8Array): Promise<v
     };
     stream.on("drain", done).on("close", done);
   });
+}
+
+/** The same by gRPC-Web in HTTP/1.1, which connect serves. */
+async function stalledReadersOfHttp1(url: string, count: number): Promise<{ destroy(): void }[]> {
+  const body = frame(toBinary(DownloadRequestSchema, create(DownloadRequestSchema, { reference: toRun("big") })));
+  const requests: { destroy(): void }[] = [];
+  for (let i = 0; i < count; i++) {
+    const headers = { authorization: `Bearer ${TOKEN}`, "content-type": "application/grpc-web+proto" };
+    const request = requestHttp1(`${url}/dstack.artifacts.v1.ArtifactsService/Download`, { method: "POST", headers, agent: false });
+    request.on("error", () => {}).end(body);
+    requests.push(request);
+    const [response] = await once(request, "response");
+    await once(response, "data");
+    response.pause();
+  }
+  return requests;
 }
 
 /** Downloads whose readers take the first bytes and then no more. */
@@ -116,6 +133,20 @@ describe("the server's memory", function () {
     console.log(`      ${mib(peak - before)} MiB`);
     assert.ok(peak - before <= 128 * MIB, `${mib(peak - before)} MiB`);
     for (const session of sessions) session.destroy();
+  });
+
+  inServer("grows by at most 12 MiB for each of 16 readers that stall in HTTP/1.1", async ({ url, memory, peakDuring }) => {
+    await clientOf(url).upload(bigFile("big", 64 * MIB));
+    const before = await memory();
+    let requests: { destroy(): void }[] = [];
+    const peak = await peakDuring(async () => {
+      requests = await stalledReadersOfHttp1(url, 16);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await othersAreServed(url);
+    });
+    console.log(`      ${mib(peak - before)} MiB`);
+    assert.ok(peak - before <= 16 * 12 * MIB, `${mib(peak - before)} MiB`);
+    for (const request of requests) request.destroy();
   });
 
   inServer("grows by at most 6 MiB for each of 64 writers that send what they may and stall", async ({ url, memory, peakDuring }) => {

@@ -181,6 +181,25 @@ describe("an upload", () => {
     );
   });
 
+  it("keeps bytes in their order, whatever the sizes of their chunks", async () => {
+    const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
+    const chunks: Message[] = [];
+    const sizes = [1, 0, 4_096, 2, 4_097, 60_000, 3, 65_536, 5, 8_192, 1_000];
+    for (let at = 0, i = 0; at < bytes.length; i++) {
+      const size = sizes[i % sizes.length] as number;
+      chunks.push(say("chunk", bytes.subarray(at, at + size)));
+      at += size;
+    }
+    const messages = [say("start", { uploadId: randomUUID(), target: { case: "run", value: "sizes" } }), file("a"), ...chunks];
+    messages.push(say("fileEnd", { size: BigInt(bytes.length), crc32c: crc32c(bytes) }), finish(1, bytes.length));
+    await clientOf(server.url).upload(stream(messages));
+    const found: Uint8Array[] = [];
+    for await (const { message } of clientOf(server.url).download({ reference: toRun("sizes") })) {
+      if (message.case === "chunk") found.push(message.value);
+    }
+    assert.ok(Buffer.concat(found).equals(bytes));
+  });
+
   it("keeps ids of one project apart from those of another", async () => {
     const uploadId = randomUUID();
     const client = clientOf(server.url);
