@@ -89,10 +89,12 @@ try {
   await artifacts.close();
 
   artifacts = await open();
-  const middle = `folder-${String(Math.floor(files / FILES_IN_FOLDER / 2)).padStart(6, "0")}`;
+  const folders = Math.ceil(files / FILES_IN_FOLDER);
+  const nth = (i: number) => `folder-${String(i % folders).padStart(6, "0")}`;
+  const middle = nth(folders >> 1);
   const list = (prefix: string) => artifacts.listEntries(PROJECT, { run: "large" }, { prefix });
   note("first listing of a folder at a fresh server, ms", (await time(() => list(middle))).ms);
-  note("listing of a folder, ms", await medianMs((i) => list(`folder-${String(i * 3).padStart(6, "0")}`)));
+  note("listing of a folder, ms", await medianMs((i) => list(nth(i * 3))));
   note("listing of the root, ms", await medianMs(() => list("")));
   const empty = await medianMs((i) => add(artifacts, `empty-${i}`, ["file"]));
   note("adding a file to an empty run, ms", empty);
