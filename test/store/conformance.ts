@@ -14,7 +14,7 @@ import { describePuts } from "./conformance/puts.ts";
 import { describeRanges } from "./conformance/ranges.ts";
 
 export { put, rejectsWith, testBytes } from "./conformance/helpers.ts";
-export type { DamageableStore, DriverHarness, FailingCall } from "./conformance/place.ts";
+export type { DriverHarness, FailingCall } from "./conformance/place.ts";
 
 /** Holds a driver to the contract. */
 export function describeDriver(name: string, harness: DriverHarness): void {
