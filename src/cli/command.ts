@@ -49,6 +49,8 @@ export function withClient<Flags, Args extends readonly (string | undefined)[]>(
     const args = given.slice(0, -2) as unknown as Args;
     const client = createClient({
       url: flags.url,
+      // Commands have their own, of which `--quiet` decides.
+      progress: false,
       timeoutMs: flags.timeout === undefined ? undefined : parseDuration("--timeout", flags.timeout),
     });
     try {

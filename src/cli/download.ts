@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { createProgressBar } from "../client/progress-bar.ts";
 import { command, withClient } from "./command.ts";
 import { formatTotals } from "./format.ts";
-import { createProgressBar } from "./progress.ts";
 import { parseReference } from "./reference.ts";
 
 export function downloadCommand(signal: AbortSignal): Command {

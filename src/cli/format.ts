@@ -1,20 +1,8 @@
 /** How things read: for people in tables and sentences, for programs in JSON. */
+import { formatBytes } from "../lib/quantities.ts";
 
-const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] as const;
 const NS_PER_SECOND = 1_000_000_000n;
 const MS_PER_SECOND = 1_000;
-
-/** `1.4 MiB`; whole bytes below 1 KiB. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  // What would round to 1024 is one of the next unit.
-  while (value >= 1023.95 && unit < BYTE_UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${BYTE_UNITS[unit]}`;
-}
 
 /** `1 file`, `3 files`. */
 export function count(n: number, noun: string): string {
@@ -24,14 +12,6 @@ export function count(n: number, noun: string): string {
 /** `3 files, 1.4 MiB`. */
 export function formatTotals({ files, bytes }: { readonly files: number; readonly bytes: number }): string {
   return `${count(files, "file")}, ${formatBytes(bytes)}`;
-}
-
-/** Seconds as `1:05` or `2:00:31`. */
-export function formatSeconds(seconds: number): string {
-  const whole = Math.round(seconds);
-  const two = (n: number) => String(n).padStart(2, "0");
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
 /** RFC 3339 in UTC, with all nine digits of the nanoseconds. */

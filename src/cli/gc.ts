@@ -1,6 +1,7 @@
 import type { Command } from "commander";
+import { formatBytes } from "../lib/quantities.ts";
 import { command, withClient } from "./command.ts";
-import { count, formatBytes } from "./format.ts";
+import { count } from "./format.ts";
 import { parseDuration } from "./values.ts";
 
 interface Flags {

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import type { Entry } from "../client/results.ts";
 import { formatCrc32c } from "../lib/crc32c.ts";
+import { formatBytes } from "../lib/quantities.ts";
 import { command, withClient } from "./command.ts";
-import { formatBytes, formatMode, formatNanoseconds, formatTable, formatTime, formatTotals, millisecondsOf, printable } from "./format.ts";
+import { formatMode, formatNanoseconds, formatTable, formatTime, formatTotals, millisecondsOf, printable } from "./format.ts";
 import { parseReference } from "./reference.ts";
 
 interface Flags {

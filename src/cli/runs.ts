@@ -1,6 +1,7 @@
 import type { Command } from "commander";
+import { formatBytes } from "../lib/quantities.ts";
 import { command, withClient } from "./command.ts";
-import { count, formatBytes, formatTable, formatTime } from "./format.ts";
+import { count, formatTable, formatTime } from "./format.ts";
 
 interface RemoveFlags {
   readonly force?: boolean;

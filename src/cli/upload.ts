@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
+import { createProgressBar } from "../client/progress-bar.ts";
 import { command, withClient } from "./command.ts";
 import { count, formatTotals } from "./format.ts";
-import { createProgressBar } from "./progress.ts";
 
 interface Flags {
   readonly run?: string;

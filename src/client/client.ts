@@ -5,6 +5,7 @@ import { trimPath } from "../lib/paths.ts";
 import { type DownloadOptions, type DownloadResult, downloadFiles } from "./download.ts";
 import { type Doing, DstackError, toDstackError } from "./errors.ts";
 import { openLink, type Service } from "./link.ts";
+import type { OnProgress } from "./progress.ts";
 import { type ReadOptions, readFile } from "./read.ts";
 import { type ReferenceOptions, referenceOf } from "./reference.ts";
 import {
@@ -122,6 +123,22 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
     }
   }
 
+  /** Shows how far a transfer is, where a person looks and nobody else is told. */
+  async function showing<O extends { readonly onProgress?: OnProgress }, T>(
+    verb: string,
+    options: O,
+    work: (options: O) => Promise<T>,
+  ): Promise<T> {
+    if (options.onProgress !== undefined || !settings.progress || !process.stderr.isTTY) return work(options);
+    const { createProgressBar } = await import("./progress-bar.ts");
+    const bar = createProgressBar(verb, false);
+    try {
+      return await work({ ...options, onProgress: (progress) => bar?.update(progress) });
+    } finally {
+      bar?.stop();
+    }
+  }
+
   const call = <T>(make: (service: Service, options: CallOptions) => Promise<T>, { signal }: Cancellable = {}): Promise<T> =>
     doing("other", () => link.call(make, { signal }), signal);
 
@@ -141,9 +158,10 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
   }
 
   return {
-    upload: (upload) => doing("upload", () => uploadFiles(link, upload), upload.signal),
-    uploadBytes: (upload) => doing("upload", () => uploadBytes(link, upload), upload.signal),
-    download: (download) => doing("download", () => downloadFiles(link, download), download.signal),
+    upload: (upload) => doing("upload", () => showing("uploading", upload, (options) => uploadFiles(link, options)), upload.signal),
+    uploadBytes: (upload) => doing("upload", () => showing("uploading", upload, (options) => uploadBytes(link, options)), upload.signal),
+    download: (download) =>
+      doing("download", () => showing("downloading", download, (options) => downloadFiles(link, options)), download.signal),
     async *read(read) {
       try {
         yield* readFile(link, read);

@@ -15,6 +15,8 @@ export interface ClientOptions {
   readonly run?: string | undefined;
   /** How long a lost connection is taken up again without progress, in milliseconds; default 30,000. */
   readonly timeoutMs?: number | undefined;
+  /** Whether uploads and downloads without `onProgress` show a bar on stderr, where that is a terminal; default true. */
+  readonly progress?: boolean | undefined;
   /** For `https`: certificate authorities, a certificate of one's own. */
   readonly tls?: SecureClientSessionOptions | undefined;
   /** Where the defaults come from; the process's environment if it isn't given. */
@@ -27,6 +29,7 @@ export interface Settings {
   readonly project: string;
   readonly run: string | undefined;
   readonly timeoutMs: number;
+  readonly progress: boolean;
   readonly tls: SecureClientSessionOptions | undefined;
 }
 
@@ -44,6 +47,7 @@ export function readSettings(options: ClientOptions = {}): Settings {
     project,
     run: options.run ?? (env["DSTACK_RUN_NAME"] || env["RUN_NAME"] || undefined),
     timeoutMs: checkTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS),
+    progress: options.progress ?? true,
     tls: options.tls,
   };
 }

@@ -1,10 +1,12 @@
 /** How the client speaks with its server and its caller: first contact, cancelling, streams, settings. */
 import { strict as assert } from "node:assert";
+import { execFile } from "node:child_process";
 import fs from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setImmediate as turn } from "node:timers/promises";
+import { promisify } from "node:util";
 import { DAMAGED_FILE_FETCHES } from "../../src/client/download.ts";
 import { DstackError } from "../../src/client/errors.ts";
 import { FIRST_WAIT_MS, LONGEST_WAIT_MS, WAIT_FACTOR } from "../../src/client/retry.ts";
@@ -313,6 +315,24 @@ describe("the client", () => {
         assert.deepEqual(told.at(-1), { files: 6, bytes: total, totalFiles: 6, totalBytes: total });
         for (const [i, { bytes }] of told.entries()) assert.ok(bytes >= (told[i - 1]?.bytes ?? 0) && bytes <= total);
       }
+    });
+  });
+
+  describe("where a person looks", () => {
+    /** What a terminal shows of an upload by the library. */
+    async function shown(options: object, more: object = {}): Promise<string> {
+      const code = `const { createClient } = await import(${JSON.stringify(new URL("../../src/index.ts", import.meta.url).href)});
+        await createClient(${JSON.stringify({ url: server.url, ...more })}).upload(${JSON.stringify(options)});`;
+      const file = join(folder.path, "terminal.mjs");
+      fs.writeFileSync(file, code);
+      const { stdout } = await promisify(execFile)("script", ["-qec", `${process.execPath} ${file}`, "/dev/null"]);
+      return stdout;
+    }
+
+    it("progress is shown, unless it isn't wanted", async () => {
+      const options = { localPath: local, artifactPath: "", run: "shown" };
+      assert.match(await shown(options), /uploading .*100%/);
+      assert.equal(await shown(options, { progress: false }), "");
     });
   });
 

@@ -1,7 +1,7 @@
 /** A bar on stderr with rate and time left, where stderr is a terminal; elsewhere nothing. */
 import { type Options, SingleBar } from "cli-progress";
-import type { Progress } from "../client/progress.ts";
-import { formatBytes, formatSeconds } from "./format.ts";
+import { formatBytes, formatSeconds } from "../lib/quantities.ts";
+import type { Progress } from "./progress.ts";
 
 export interface ProgressBar {
   update(progress: Progress): void;
