@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
-import { LogEntrySchema, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { CondemnedListSchema, LogEntrySchema, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { ArtifactsFailure } from "../../src/artifacts/errors.ts";
 import type { Artifacts } from "../../src/artifacts/types.ts";
 import { PROJECT, runNames, type Servers, servers, show, upload } from "../support/domain.ts";
@@ -52,14 +52,22 @@ function checkOnce({ store }: World): void {
 }
 
 /** All that can be seen, read whole. */
-async function lookAtAll(world: World): Promise<{ runs: Record<string, unknown>; tags: Record<string, unknown> }> {
+async function lookAtAll(world: World) {
   checkOnce(world);
   const server = await world.open();
   const runs: Record<string, unknown> = {};
   for (const run of await runNames(server)) runs[run] = await show(server, { run });
   const tags: Record<string, unknown> = {};
   for (const { name } of (await server.listTags(PROJECT)).tags) tags[name] = await show(server, { tag: name });
-  return { runs, tags };
+  return { runs, tags, condemned: condemnedIn(world) };
+}
+
+/** The data objects that garbage collection is going to delete. */
+function condemnedIn({ store }: World): string[] {
+  return store.keys
+    .filter((key) => key.includes("/gc/"))
+    .flatMap((key) => fromBinary(CondemnedListSchema, (store.byKey.get(key) as { bytes: Uint8Array }).bytes).keys)
+    .filter((key) => key.includes("/data/"));
 }
 
 type Outcome = { readonly done: true; readonly value: unknown } | { readonly done: false; readonly reason: string };
@@ -230,7 +238,10 @@ const STORIES: Readonly<Record<string, Story<string>>> = {
     },
     sleeper: sweep,
     meanwhile: async (world, uploadId) => upload(await world.open(), { run: "r", uploadId }, { a: "finished" }),
-    check: ({ runs }, _, meanwhile) => assert.deepEqual(runs, meanwhile.done ? { r: { a: "finished" } } : {}),
+    check({ runs, condemned }, _, meanwhile) {
+      assert.deepEqual(runs, meanwhile.done ? { r: { a: "finished" } } : {});
+      if (meanwhile.done) assert.deepEqual(condemned, []);
+    },
   },
   "garbage collection, while the tag of an upload that it takes for dead is set by another": {
     async setUp(world) {
