@@ -118,6 +118,7 @@ function open(url: string, tls: SecureClientSessionOptions | undefined): Promise
 interface Watch {
   calls: number;
   lastSign: number;
+  lastCheck: number;
   shortest: number;
   timer: NodeJS.Timeout | undefined;
 }
@@ -129,7 +130,7 @@ const watches = new WeakMap<ClientHttp2Session, Watch>();
  */
 export function watch(session: ClientHttp2Session, timeoutMs: number): { alive: () => void; release: () => void } {
   let found = watches.get(session);
-  if (found === undefined) watches.set(session, (found = { calls: 0, lastSign: 0, shortest: timeoutMs, timer: undefined }));
+  if (found === undefined) watches.set(session, (found = { calls: 0, lastSign: 0, lastCheck: 0, shortest: timeoutMs, timer: undefined }));
   const state = found;
   state.shortest = state.calls === 0 ? timeoutMs : Math.min(state.shortest, timeoutMs);
   state.lastSign = performance.now();
@@ -138,13 +139,18 @@ export function watch(session: ClientHttp2Session, timeoutMs: number): { alive: 
   schedule();
 
   function schedule(): void {
+    state.lastCheck = performance.now();
     clearInterval(state.timer);
     state.timer = setInterval(check, state.shortest / PINGS_PER_TIMEOUT);
     state.timer.unref();
   }
   function check(): void {
     if (session.destroyed) return;
-    const silent = performance.now() - state.lastSign;
+    const now = performance.now();
+    // Time in which this process didn't come to look says nothing of the peer.
+    state.lastSign += Math.max(0, now - state.lastCheck - state.shortest / PINGS_PER_TIMEOUT);
+    state.lastCheck = now;
+    const silent = now - state.lastSign;
     if (silent >= state.shortest) {
       const error = new Error(`no sign of life for ${Math.round(silent)} ms`);
       // Streams are closed before the session tells of the error.
