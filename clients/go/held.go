@@ -30,7 +30,7 @@ func (t *tree) held(entries []*artifactsv1.Entry) []*artifactsv1.HeldFile {
 func (t *tree) heldBytes(e *artifactsv1.Entry) int64 {
 	root, rel := t.stack[0].root, t.rel(e.GetPath())
 	size := int64(e.GetSize())
-	if info, err := root.Lstat(rel); err == nil && ownFile(info) && info.Size() == size && t.sameBytes(rel, e) {
+	if info, err := root.Lstat(rel); err == nil && ownFile(info) && info.Size() == size && t.sameBytes(rel, size, e.GetCrc32C(), t.writeBuffer()) {
 		t.whole[e.GetPath()] = true
 		return size
 	}
@@ -41,15 +41,15 @@ func (t *tree) heldBytes(e *artifactsv1.Entry) int64 {
 	return info.Size()
 }
 
-func (t *tree) sameBytes(rel string, e *artifactsv1.Entry) bool {
+func (t *tree) sameBytes(rel string, size int64, crc uint32, buffer []byte) bool {
 	f, err := t.stack[0].root.Open(rel)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	sum := crc32.New(castagnoli)
-	n, err := io.CopyBuffer(onlyWriter{sum}, onlyReader{f}, t.writeBuffer())
-	return err == nil && n == int64(e.GetSize()) && sum.Sum32() == e.GetCrc32C()
+	n, err := io.CopyBuffer(onlyWriter{sum}, onlyReader{f}, buffer)
+	return err == nil && n == size && sum.Sum32() == crc
 }
 
 // onlyReader hides what else a file can do from io.Copy.

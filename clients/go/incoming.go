@@ -169,7 +169,10 @@ func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
 	case f.whole:
 		return f.adjust(f.name)
 	}
-	err := f.flush()
+	ours, err := f.file.Stat()
+	if err == nil {
+		err = f.flush()
+	}
 	isRight := f.written == f.size && f.crc == f.crc32c && end.GetCrc32C() == f.crc32c
 	if err == nil && isRight {
 		err = f.file.Chmod(f.mode)
@@ -185,7 +188,7 @@ func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
 	if err != nil {
 		return writeFailure(f.display(), err)
 	}
-	return f.complete()
+	return f.complete(ours)
 }
 
 func (t *tree) damaged(f *incoming) error {
@@ -195,13 +198,13 @@ func (t *tree) damaged(f *incoming) error {
 }
 
 func (f *incoming) writeSmall() error {
-	file, err := createPartial(f.folder.root, f.partial)
+	file, err := createPartial(f.folder.root, f.partial, f.size)
 	if err != nil {
 		return writeFailure(f.display(), err)
 	}
-	_, err = file.WriteAt(f.small, 0)
+	ours, err := file.Stat()
 	if err == nil {
-		err = file.Truncate(f.size)
+		_, err = file.WriteAt(f.small, 0)
 	}
 	if err == nil {
 		err = file.Chmod(f.mode)
@@ -213,17 +216,30 @@ func (f *incoming) writeSmall() error {
 		f.folder.root.Remove(f.partial)
 		return writeFailure(f.display(), err)
 	}
-	return f.complete()
+	return f.complete(ours)
 }
 
-// complete sets the time of the partial file and gives it its name.
-func (f *incoming) complete() error {
-	if !f.mtime.IsZero() {
-		if err := f.folder.root.Chtimes(f.partial, time.Time{}, f.mtime); err != nil {
-			return writeFailure(f.display(), err)
-		}
+// complete sets the time of the partial file and gives it its name. Another process that downloads the same may have done so, and may
+// have begun a new one since, which must not be taken for ours.
+func (f *incoming) complete(ours os.FileInfo) error {
+	there, err := f.folder.root.Lstat(f.partial)
+	if err == nil && !os.SameFile(ours, there) {
+		err = fs.ErrNotExist
 	}
-	return f.tree.rename(f.folder, f.partial, f.name, f.path)
+	if err == nil && !f.mtime.IsZero() {
+		err = f.folder.root.Chtimes(f.partial, time.Time{}, f.mtime)
+	}
+	if err == nil {
+		err = f.folder.root.Rename(f.partial, f.name)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f.tree.named(f.folder, f.partial, f.name, f.path, err)
+	}
+	// Not in the tree's buffer: small files are completed side by side.
+	if !f.tree.sameBytes(f.tree.rel(f.path), f.size, f.crc32c, make([]byte, writeBytes)) {
+		return writeFailure(f.display(), errors.New("its partial file was removed"))
+	}
+	return f.adjust(f.name)
 }
 
 // adjust gives a file that was there before the mode and the time that it should have.

@@ -18,13 +18,11 @@ func partialName(path string, size uint64, crc uint32) string {
 
 // openPartial opens the partial file and reads the bytes that are kept of it.
 func (f *incoming) openPartial(keep int64) error {
-	file, err := createPartial(f.folder.root, f.partial)
+	file, err := createPartial(f.folder.root, f.partial, f.size)
 	if err != nil {
 		return writeFailure(f.display(), err)
 	}
-	if keep == 0 {
-		err = file.Truncate(0)
-	} else {
+	if keep > 0 {
 		sum := crc32.New(castagnoli)
 		var n int64
 		if n, err = io.CopyBuffer(onlyWriter{sum}, io.NewSectionReader(file, 0, keep), f.tree.writeBuffer()); n < keep && err == nil {
@@ -43,13 +41,14 @@ func (f *incoming) openPartial(keep int64) error {
 // onlyWriter hides what else a writer can do from io.Copy.
 type onlyWriter struct{ io.Writer }
 
-// createPartial opens a partial file, or makes it; something else of that name, or one that has a second name, makes way.
-func createPartial(root *os.Root, name string) (*os.File, error) {
+// createPartial opens a partial file, or makes it; something else of that name, or one that has a second name, makes way. What is in it
+// is never cut off: another process may be at work on the same file, and it writes the same bytes to the same places.
+func createPartial(root *os.Root, name string, size int64) (*os.File, error) {
 	file, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if !errors.Is(err, fs.ErrExist) {
 		return file, err
 	}
-	if info, err := root.Lstat(name); err == nil && ownFile(info) {
+	if info, err := root.Lstat(name); err == nil && ownFile(info) && info.Size() <= size {
 		if file, err := root.OpenFile(name, os.O_RDWR, 0); err == nil {
 			return file, nil
 		}

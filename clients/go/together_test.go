@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,5 +63,34 @@ func TestUploadsToOneRunAtOnceAreACommitEach(t *testing.T) {
 	}
 	if run, err := c.GetRun(testContext(t), "r"); err != nil || run.Files != workers || run.Bytes != workers*200_000 {
 		t.Errorf("%+v, %v", run, err)
+	}
+}
+
+func TestDownloadsToOneFolderAtOnceAllSucceed(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	files := map[string][]byte{"large": seeded(1, 20_000_000), "small": seeded(2, 1_000), "empty": {}}
+	for name, content := range files {
+		if _, err := c.UploadReader(testContext(t), name, bytes.NewReader(content), artifacts.WithRun("r")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		folder := t.TempDir()
+		var downloads sync.WaitGroup
+		for range 6 {
+			downloads.Go(func() {
+				if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(folder)); err != nil {
+					t.Error(err)
+				}
+				// Whoever is done has whole files, whatever the others are at.
+				for name, content := range files {
+					if got, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !bytes.Equal(got, content) {
+						t.Errorf("%s: %d bytes that are not those uploaded, %v", name, len(got), err)
+					}
+				}
+			})
+		}
+		downloads.Wait()
 	}
 }

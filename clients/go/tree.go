@@ -138,15 +138,19 @@ func (t *tree) link(h *artifactsv1.EntryHeader) error {
 	if err := f.root.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return writeFailure(t.display(t.rel(h.GetPath())), err)
 	}
-	if err := f.root.Symlink(filepath.FromSlash(h.GetLinkTarget()), partial); err != nil {
+	// One that is there by now is of another process that downloads the same.
+	if err := f.root.Symlink(filepath.FromSlash(h.GetLinkTarget()), partial); err != nil && !errors.Is(err, fs.ErrExist) {
 		return writeFailure(t.display(t.rel(h.GetPath())), err)
 	}
-	return t.rename(f, partial, name, h.GetPath())
+	err = f.root.Rename(partial, name)
+	if target, _ := f.root.Readlink(name); errors.Is(err, fs.ErrNotExist) && filepath.ToSlash(target) == h.GetLinkTarget() {
+		return nil
+	}
+	return t.named(f, partial, name, h.GetPath(), err)
 }
 
-// rename gives a whole file its name. It replaces files and links, not folders.
-func (t *tree) rename(f *folder, partial, name, path string) error {
-	err := f.root.Rename(partial, name)
+// named says what came of giving something whole its name, which replaces files and links, not folders.
+func (t *tree) named(f *folder, partial, name, path string, err error) error {
 	if err == nil {
 		return nil
 	}

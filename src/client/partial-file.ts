@@ -196,7 +196,11 @@ export class PartialFile {
     }
     return naming(this.#final, () => {
       setAttributes(this.#fd, this.#file);
+      const ours = fs.fstatSync(this.#fd);
       this.#close();
+      // Another process may have given the file its name and begun a new one, which must not be taken for ours.
+      const there = fs.lstatSync(this.#partial, { throwIfNoEntry: false });
+      if (there?.ino !== ours.ino) return false;
       try {
         fs.renameSync(this.#partial, this.#final);
         return true;
