@@ -85,3 +85,10 @@ export async function run(
   const [text] = await Promise.all([readText(child.stdout as NodeJS.ReadableStream), once(child, "exit")]);
   return text === "" ? undefined : JSON.parse(text);
 }
+
+/** All that a stream gives. */
+export async function bytesFrom(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const parts = [];
+  for await (const part of stream) parts.push(part);
+  return Buffer.concat(parts);
+}
