@@ -1,16 +1,12 @@
 /** Starts the processes of a benchmark, sends them tasks and collects what they cost. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { NODE_FLAGS as BIN_FLAGS } from "../test/support/node-flags.ts";
 import type { Answer, Request, Task, Usage } from "./worker.ts";
 
-const BIN = new URL("../src/main.ts", import.meta.url);
 /** What the package's bin sets for itself in its first line; our processes run with it, others' as they come. */
-export const NODE_FLAGS: readonly string[] =
-  process.env["BENCH_NODE_FLAGS"]?.split(" ").filter((flag) => flag !== "") ??
-  readFileSync(BIN, "utf8").split("\n", 1)[0]?.match(/--\S+/g) ??
-  [];
+export const NODE_FLAGS: readonly string[] = process.env["BENCH_NODE_FLAGS"]?.split(" ").filter((flag) => flag !== "") ?? BIN_FLAGS;
 /** Ticks of /proc/PID/stat in a second, on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 

@@ -17,3 +17,9 @@ buf format --diff --exit-code proto
 release=$(git tag --list 'v*' --sort=-v:refname | head -n 1)
 if [ -n "$release" ]; then buf breaking --against ".git#tag=$release"; fi
 scripts/generate.sh --check
+
+version=$(node -p 'require("./package.json").version')
+if ! grep -qx "version = \"$version\"" pyproject.toml; then
+  echo "pyproject.toml and package.json have different versions" >&2
+  exit 1
+fi

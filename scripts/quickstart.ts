@@ -98,7 +98,7 @@ async function startServer(): Promise<() => Promise<void>> {
 
 async function run(...args: string[]): Promise<void> {
   show(args);
-  const child = spawn(process.execPath, ["--max-semi-space-size=32", main, ...args], { env, stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "inherit", "inherit"] });
   const [code] = await once(child, "exit");
   if (code !== 0) throw new Error(`dstack-artifacts ${args[0]} ended with ${code}`);
 }

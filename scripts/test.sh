@@ -5,6 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/node_modules/.bin:$PATH"
 
+missing=""
+for needed in go python3 node npm; do
+  command -v "$needed" > /dev/null || missing="$missing $needed"
+done
+if [ -n "$missing" ]; then
+  echo "the tests need these programs, which are not on this machine:$missing" >&2
+  exit 1
+fi
+
 step() { echo "== $*" >&2; "$@"; }
 
 # Mostly compiling, so it goes on beside the checks.

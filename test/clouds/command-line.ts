@@ -2,16 +2,15 @@
 import { strict as assert } from "node:assert";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 import type { StoreAddress } from "./stores.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
-/** Those of its first line, which isn't looked at when node is started with it. */
-const NODE_FLAGS = (readFileSync(MAIN, "utf8").split("\n", 1)[0] ?? "").split(" ").filter((word) => word.startsWith("--"));
 
 export interface Place {
   readonly cwd?: string;

@@ -299,11 +299,11 @@ describe("the hot path, both ends", () => {
     ends = await startEnds({
       async upload(messages) {
         for await (const _ of messages);
-        await new Promise((resolve) => setTimeout(resolve, 400));
+        await new Promise((resolve) => setTimeout(resolve, 2_500));
         return create(UploadResponseSchema, { run: "slow" });
       },
     });
-    assert.equal((await ends.transfers.upload(batches(1), { timeoutMs: 100 })).run, "slow");
+    assert.equal((await ends.transfers.upload(batches(1), { timeoutMs: 1_000 })).run, "slow");
   });
 
   it("leaves other content types, compression and methods alone", async () => {
