@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { ArtifactsUploadError } from "../client/errors.ts";
 import { createProgressBar } from "../client/progress-bar.ts";
 import { command, withClient } from "./command.ts";
 import { count, formatTotals } from "./format.ts";
@@ -44,6 +45,10 @@ export function uploadCommand(signal: AbortSignal): Command {
             { run, commit, tag, files, bytes, skipped },
             `uploaded ${formatTotals(result)} to run ${run}, commit ${commit}${tagged}${left}`,
           );
+        } catch (error) {
+          bar?.stop();
+          if (!(error instanceof ArtifactsUploadError) || error.uploadId === undefined) throw error;
+          throw new ArtifactsUploadError(`${error.message} (to go on from there, add --resume ${error.uploadId})`, { cause: error });
         } finally {
           bar?.stop();
         }

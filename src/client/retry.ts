@@ -33,9 +33,10 @@ export function createPatience(timeoutMs: number, reached = false): Patience {
       since = undefined;
     },
     async wait(error, signal) {
-      // A connection of an earlier affair, found lost now, says nothing of whether there is still a server.
       if (isUnmade(error) && !wasReached) throw error;
       if (!isTemporary(error)) throw error;
+      // Lost on a connection that was made: what was asked for may have been done, and only trying again can tell.
+      wasReached = true;
       const now = performance.now();
       since ??= now;
       const left = timeoutMs - (now - since);

@@ -19,7 +19,10 @@ describe("the command line's errors", function () {
     folder = tempFolder();
     server = await serve(["--store", "memory:", "--listen", `unix://${folder.path}/s.sock`]);
     at = { cwd: folder.path, env: { DSTACK_ARTIFACTS_URL: server.url } };
-    makeTree(folder.path, [{ path: "d/a", text: "1" }]);
+    makeTree(folder.path, [
+      { path: "d/a", text: "1" },
+      { path: "dangling/l", link: "nowhere" },
+    ]);
     await ok(["upload", "d", "--tag", "taken"], at);
   });
   after(async () => {
@@ -56,6 +59,7 @@ describe("the command line's errors", function () {
     ["an unknown run", ["download", "nope"], /"nope"/],
     ["an unknown tag", ["download", ":nope"], /"nope"/],
     ["a path that matches nothing", ["download", ":taken", "e"], /"e"/],
+    ["a dangling link", ["upload", "dangling"], /l is a link to nowhere, .* \(to go on from there, add --resume [\w-]{36}\)$/],
     ["a bad reference", ["ls", ":"], /tag ""/],
     ["a commit that is no number", ["ls", "r@x"], /"r@x"/],
     ["a bad URL", ["ls", "r", "--url", "ftp://x"], /"ftp:\/\/x"/],
