@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Contender } from "../measure.ts";
 import { runCommand } from "../processes.ts";
-import type { TreeTask } from "../trees.ts";
+import { discard, type TreeTask } from "../trees.ts";
 
 /** Up: from the tree to `store`, durably. Down: from there to `folder`, as downloads are, without fsync. */
 export function copy(store: string, folder: string): Contender {
@@ -17,9 +17,9 @@ export function copy(store: string, folder: string): Contender {
       const to = await mkdtemp(join(up ? store : folder, "cp-"));
       const { seconds, usage } = await runCommand("bash", ["-c", up ? `${COPY} && ${FSYNC}` : COPY, "bash", from, to]);
       const before = stored.get(source);
-      if (!up) await rm(to, { recursive: true });
+      if (!up) await discard(to, task as TreeTask);
       else stored.set(source, to);
-      if (up && before !== undefined) await rm(before, { recursive: true });
+      if (up && before !== undefined) await discard(before, task as TreeTask);
       return { seconds, clientCpu: usage.cpuSeconds, serverCpu: Number.NaN, clientPeak: usage.peakBytes, serverPeak: Number.NaN };
     },
     async close() {

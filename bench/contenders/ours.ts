@@ -1,11 +1,11 @@
 /** Our server in front of a store, with the library's client or the command line before it. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createClient } from "../../src/index.ts";
 import { type Contender, sample } from "../measure.ts";
 import { NODE_FLAGS, runCommand, startProgram, startWorker, usageOf } from "../processes.ts";
-import type { TreeTask } from "../trees.ts";
+import { discard, type TreeTask } from "../trees.ts";
 import type { Usage } from "../worker.ts";
 
 export interface OursOptions {
@@ -85,7 +85,7 @@ export function transfers(name: string, folder: string, url: string, way: Way): 
       const before = await way.serverUsage();
       const { seconds, client } = await way.transfer(tree, runs.get(tree.source) ?? "", target);
       const taken = sample(seconds, client, [before, await way.serverUsage()]);
-      await rm(target, { recursive: true });
+      await discard(target, tree);
       return taken;
     },
     async close() {

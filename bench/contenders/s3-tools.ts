@@ -1,12 +1,12 @@
 /** s5cmd and rclone, on the same bucket as our server. */
 import { globSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { toolPath } from "../../test/servers/process.ts";
 import type { S3Server } from "../../test/servers/s3.ts";
 import type { Contender } from "../measure.ts";
 import { runCommand } from "../processes.ts";
-import type { TreeTask } from "../trees.ts";
+import { discard, type TreeTask } from "../trees.ts";
 
 interface Tool {
   readonly name: string;
@@ -63,7 +63,7 @@ function contender(server: S3Server, bucket: string, folder: string, tool: Tool)
       }
       const [program, ...args] = tool.command(tree, stored.get(tree.source) ?? "", target);
       const { seconds, usage } = await runCommand(program, args, env);
-      await rm(target, { recursive: true });
+      await discard(target, tree);
       return { seconds, clientCpu: usage.cpuSeconds, serverCpu: Number.NaN, clientPeak: usage.peakBytes, serverPeak: Number.NaN };
     },
     async close() {},

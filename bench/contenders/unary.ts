@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Contender, sample } from "../measure.ts";
 import { startWorker } from "../processes.ts";
+import { discard } from "../trees.ts";
 
 /** Trees of fewer files say nothing about this. */
 const MANY_FILES = 1_000;
@@ -19,7 +20,7 @@ export async function unary(folder: string): Promise<Contender> {
       const before = [await client.usage(), await server.usage()] as const;
       const done = await client.run({ ...task, target });
       const taken = sample(done.seconds, [before[0], done.usage], [before[1], await server.usage()]);
-      await rm(target, { recursive: true });
+      await discard(target, task);
       return taken;
     },
     async close() {
