@@ -43,8 +43,21 @@ describe("a client that is killed", () => {
     [root, local, socket] = ["store", "local", "server.sock"].map((name) => join(folder, name)) as [string, string, string];
     writeTree(local, TREE);
     artifacts = await openFolder(root);
-    server = await serve(artifacts, socket);
+    server = await serve({ ...artifacts, startUpload }, socket);
   });
+
+  /** Resolve when the server has let go of an upload, with all of it stored that had arrived. */
+  let letGo: Promise<void>[] = [];
+  async function startUpload(...args: Parameters<Artifacts["startUpload"]>): ReturnType<Artifacts["startUpload"]> {
+    const session = await artifacts.startUpload(...args);
+    let close = async () => {};
+    letGo.push(
+      new Promise<void>((resolve) => {
+        close = () => session.close().finally(resolve);
+      }),
+    );
+    return { ...session, close };
+  }
   after(async () => {
     await server.close();
     await artifacts.close();
@@ -81,6 +94,8 @@ describe("a client that is killed", () => {
     const visible = (await artifacts.listRuns(PROJECT, { pageSize: 1000 })).runs.some(({ name }) => name === run);
     // It may have been killed while it waited for the answer.
     if (visible) assert.deepEqual(await shown(artifacts, { run }), digestsOf(TREE), "what can be seen is whole");
+    await Promise.all(letGo);
+    letGo = [];
     const other = createClient({ url: `unix://${socket}`, env: {} });
     const result = await other.upload({ localPath: local, artifactPath: "", run, uploadId });
     await other.close();
