@@ -24,6 +24,7 @@ import { DEFAULT_GRACE_MS, DEFAULT_LIMITS, type Limits, type ServerOptions } fro
 import { reflectionService } from "./reflection.ts";
 import { createRequests, type Requests } from "./requests.ts";
 import { artifactsService } from "./rpc/service.ts";
+import { createUploadStreams } from "./rpc/upload-streams.ts";
 import { sniff } from "./sniff.ts";
 import { createTlsServer, type TlsServer } from "./tls.ts";
 import { createTransfers } from "./transfers.ts";
@@ -59,8 +60,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const readiness = watchReadiness(artifacts, limits, logger);
   const stopping = new AbortController();
   const health = healthService(readiness, stopping.signal);
+  const served = { ...options, uploadStreams: createUploadStreams() };
   const connect = createConnectHandler((router) => {
-    router.service(ArtifactsService, artifactsService(options));
+    router.service(ArtifactsService, artifactsService(served));
     router.service(Health, health);
     router.service(ServerReflection, reflectionService());
     router.service(ServerReflectionAlpha, reflectionService() as unknown as ServiceImpl<typeof ServerReflectionAlpha>);
@@ -69,7 +71,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     calls,
     connect,
     operations: createOperations(readiness, metrics),
-    hotPath: createTransfers(options),
+    hotPath: createTransfers(served),
     limits,
     stopping: stopping.signal,
   };

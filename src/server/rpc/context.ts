@@ -5,6 +5,7 @@ import type { Artifacts } from "../../artifacts/types.ts";
 import { projectFor } from "../access.ts";
 import type { Call } from "../calls.ts";
 import type { Principal } from "../tokens.ts";
+import type { UploadStreams } from "./upload-streams.ts";
 
 /** What the server serves. */
 export interface Served {
@@ -13,6 +14,7 @@ export interface Served {
   readonly project: string;
   readonly run: string;
   readonly version: string;
+  readonly uploadStreams: UploadStreams;
 }
 
 /** Some of the service's calls. */

@@ -57,6 +57,7 @@ interface Receiver {
 
 function createReceiver(served: Served, call: Call): Receiver {
   let session: UploadSession | undefined;
+  let letGo: (() => void) | undefined;
   /** Whether a file was begun and not ended. */
   let inFile = false;
   let counts: { files: number; bytes: number } | undefined;
@@ -75,8 +76,10 @@ function createReceiver(served: Served, call: Call): Receiver {
         if (wait !== undefined) await wait;
       } else if (message.case === "start") {
         if (session !== undefined) throw invalid("a second start");
+        const target = targetOf(served, message.value, call);
+        letGo = served.uploadStreams.begin(target, call.signal);
         // Without the call's signal: when the client is gone, what arrived is still persisted, and a finish that came is carried out.
-        session = await served.artifacts.startUpload(targetOf(served, message.value, call));
+        session = await served.artifacts.startUpload(target);
         // A client that never got the answer: it needn't send all again to have it.
         if (session.committed !== undefined) return fromCommitted(session.committed);
       } else if (session === undefined) {
@@ -115,6 +118,7 @@ function createReceiver(served: Served, call: Call): Receiver {
     },
     async close() {
       await session?.close();
+      letGo?.();
     },
   };
 }

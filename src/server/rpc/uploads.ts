@@ -15,7 +15,9 @@ export function uploadsHandlers(served: Served): Handlers<"getUpload" | "listUpl
   const { artifacts } = served;
   return {
     async getUpload(request, context) {
-      const project = projectOf(served, callOf(context), request.project);
+      const call = callOf(context);
+      const project = projectOf(served, call, request.project);
+      await served.uploadStreams.letGo(project, request.uploadId, AbortSignal.any([context.signal, call.signal]));
       const { upload, files, nextPageToken } = await artifacts.getUpload(project, request.uploadId, toPage(request));
       return { upload: fromUpload(upload), files: files.map(fromPersisted), nextPageToken };
     },
