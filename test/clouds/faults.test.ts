@@ -25,6 +25,7 @@ type Which = (request: SeenRequest) => boolean;
 const any: Which = () => true;
 const write: Which = ({ method }) => method === "PUT" || method === "POST";
 const largeWrite: Which = (request) => write(request) && Number(request.headers["content-length"]) > DATA_OBJECT_BYTES / 2;
+const smallWrite: Which = (request) => write(request) && !largeWrite(request);
 const listing: Which = ({ path, query }) => query.has("list-type") || query.get("comp") === "list" || path.endsWith("/o");
 const read: Which = (request) => request.method === "GET" && !listing(request);
 const dataRead: Which = (request) => read(request) && request.path.includes("/data/");
@@ -47,6 +48,8 @@ const HTTP_UPLOADS: readonly HttpCase[] = [
   { what: "calls of every kind whose answers are lost", fault: { kind: "loseAnswer" }, on: any, times: 25 },
   { what: "resets in the middle of bodies", fault: { kind: "resetRequest", bytes: 300_000 }, on: largeWrite, times: 6 },
   { what: "answers that are cut off", fault: { kind: "cutAnswer", bytes: 10 }, on: (request) => request.method === "GET", times: 6 },
+  { what: "bytes that are damaged on their way to the store", fault: { kind: "damageRequest" }, on: largeWrite, times: 2 },
+  { what: "records that are damaged on their way to the store", fault: { kind: "damageRequest" }, on: smallWrite, times: 2 },
   { what: "writes that hang, now and then", fault: { kind: "hang" }, on: largeWrite, times: 2 },
   {
     what: "503 without end",
@@ -61,6 +64,13 @@ const HTTP_UPLOADS: readonly HttpCase[] = [
     on: any,
     times: FOREVER,
     fails: { message: /got no answer within .* s/, reason: "STORE_UNAVAILABLE" },
+  },
+  {
+    what: "bytes that are damaged on their way to the store, each time",
+    fault: { kind: "damageRequest" },
+    on: largeWrite,
+    times: FOREVER,
+    fails: { message: /arrived isn't what was sent/, reason: "DATA_DAMAGED" },
   },
   {
     what: "a refusal in the middle",

@@ -6,6 +6,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
+import { Transform } from "node:stream";
 
 /** A request as the store sees it. */
 export interface SeenRequest {
@@ -25,6 +26,8 @@ export type Fault =
   | { readonly kind: "cutAnswer"; readonly bytes: number }
   /** A byte in the middle of the answer's body is another one. */
   | { readonly kind: "damageAnswer" }
+  /** A byte in the middle of the request's body is another one when the store gets it. */
+  | { readonly kind: "damageRequest" }
   /** The connection is reset after so many bytes of the request's body. */
   | { readonly kind: "resetRequest"; readonly bytes: number }
   /** Nothing happens, for as long as the caller likes. */
@@ -59,7 +62,8 @@ export async function startHttpProxy(target: string): Promise<HttpProxy> {
     onward.on("error", () => response.destroy());
     // A caller that goes away takes its request with it.
     response.on("close", () => response.writableFinished || onward.destroy());
-    request.pipe(onward);
+    if (fault?.kind === "damageRequest") request.pipe(damaging(Number(headers["content-length"]))).pipe(onward);
+    else request.pipe(onward);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -104,11 +108,13 @@ function giveBack(back: http.IncomingMessage, response: http.ServerResponse, fau
     return;
   }
   response.writeHead(back.statusCode ?? 0, back.rawHeaders);
-  const middle = Math.floor(Number(back.headers["content-length"]) / 2);
+  if (fault?.kind === "damageAnswer") {
+    back.pipe(damaging(Number(back.headers["content-length"]))).pipe(response);
+    back.on("error", () => response.destroy());
+    return;
+  }
   let position = 0;
   back.on("data", (chunk: Buffer) => {
-    const index = middle - position;
-    if (fault?.kind === "damageAnswer" && index >= 0 && index < chunk.length) chunk[index] = (chunk[index] as number) ^ 0x20;
     position += chunk.length;
     if (fault?.kind === "cutAnswer" && position >= fault.bytes) {
       response.write(chunk.subarray(0, chunk.length - (position - fault.bytes)), () => response.destroy());
@@ -120,4 +126,18 @@ function giveBack(back: http.IncomingMessage, response: http.ServerResponse, fau
   });
   back.on("end", () => response.end());
   back.on("error", () => response.destroy());
+}
+
+/** Passes a body of so many bytes on, but for one in its middle, which becomes another. */
+function damaging(length: number): Transform {
+  const middle = Math.floor(length / 2);
+  let position = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const index = middle - position;
+      position += chunk.length;
+      if (index >= 0 && index < chunk.length) chunk[index] = (chunk[index] as number) ^ 0x20;
+      done(null, chunk);
+    },
+  });
 }
