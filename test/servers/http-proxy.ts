@@ -39,8 +39,8 @@ export interface HttpProxy {
   readonly requests: readonly SeenRequest[];
   /** Faults that struck, in order. */
   readonly struck: readonly Fault[];
-  /** Asked about each request; what it gives is done to it. Passes everything on at first. */
-  onRequest: (request: SeenRequest) => Fault | undefined;
+  /** Asked about each request, which waits until it is told; what it gives is done to it. Passes everything on at first. */
+  onRequest: (request: SeenRequest) => Fault | undefined | Promise<Fault | undefined>;
   stop(): Promise<void>;
 }
 
@@ -49,10 +49,10 @@ export async function startHttpProxy(target: string): Promise<HttpProxy> {
   const struck: Fault[] = [];
   const { hostname, port } = new URL(target);
   const agent = new http.Agent({ keepAlive: true });
-  const server = http.createServer((request, response) => {
+  const server = http.createServer(async (request, response) => {
     const seen = see(request);
     requests.push(seen);
-    const fault = proxy.onRequest(seen);
+    const fault = await proxy.onRequest(seen);
     if (fault !== undefined) struck.push(fault);
     if (fault?.kind === "hang") return;
     if (fault?.kind === "answer") return answer(request, response, fault);

@@ -46,13 +46,15 @@ const CODES: readonly {
   {
     codes: words("AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation"),
     kind: "denied",
-    text: ({ container, access }) => `access to container ${container} was refused: ${credentialAdvice(access.by)}`,
+    text: ({ container, access }) => `access to container ${container} was refused: ${credentialAdvice(access)}`,
   },
   {
     codes: words("AuthorizationFailure AuthorizationPermissionMismatch InsufficientAccountPermissions AuthorizationSourceIPMismatch"),
     kind: "denied",
-    text: ({ container }, { code }) =>
-      `access to container ${container} was denied (${code}): give the identity the role Storage Blob Data Contributor on it, and the network access`,
+    text: ({ container, access }, { code }) =>
+      `access to container ${container} was denied (${code}): ${
+        isSigned(access) ? SIGNATURE_ADVICE : "give the identity the role Storage Blob Data Contributor on it, and the network access"
+      }`,
   },
   {
     codes: words("KeyBasedAuthenticationNotPermitted AuthenticationTypeDisabled"),
@@ -126,7 +128,17 @@ function isCutOff({ error, code, status, message = "" }: Failure): boolean {
   return (error as Error).name === "AbortError" || (code === "PARSE_ERROR" && (status ?? 0) < 300);
 }
 
-function credentialAdvice(by: AzureSettings["access"]["by"]): string {
+/** What a shared access signature allows, and until when, is in it or in a policy of the container; the answer says neither. */
+const SIGNATURE_ADVICE =
+  "the shared access signature in AZURE_STORAGE_CONNECTION_STRING has expired or allows too little: make a new one that may read, create, write, list and delete";
+
+function isSigned(access: AzureSettings["access"]): boolean {
+  return access.by === "connectionString" && /(?:^|;)\s*SharedAccessSignature=/i.test(access.connectionString);
+}
+
+function credentialAdvice(access: AzureSettings["access"]): string {
+  const { by } = access;
+  if (isSigned(access)) return SIGNATURE_ADVICE;
   if (by === "connectionString") return "check the key in AZURE_STORAGE_CONNECTION_STRING, and this machine's clock";
   if (by === "key") return "check AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY, and this machine's clock";
   return "check the identity that the default chain finds (`az account show`)";
