@@ -10,8 +10,8 @@ import { crc32c } from "../../lib/crc32c.ts";
 import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions } from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
-import { openAgents } from "./cloud/agents.ts";
 import { base64OfCrc32c, bodyOf, sizeOf } from "./cloud/bytes.ts";
+import { openConnections } from "./cloud/connections.ts";
 import { checkOrder, isAfter, justAfter, MAX_PAGE } from "./cloud/listing.ts";
 import { prefixed } from "./cloud/prefixed.ts";
 import { loadSdk } from "./cloud/sdk.ts";
@@ -33,7 +33,7 @@ export async function openGcs(url: string, env: NodeJS.ProcessEnv = process.env)
   const keyFilename = env.GOOGLE_APPLICATION_CREDENTIALS;
   const storage = new sdk.Storage(keyFilename ? { keyFilename } : {});
   const api = endpoint ?? storage.apiEndpoint;
-  const agents = openAgents(name, env, undefined);
+  const connections = openConnections(name, env, undefined);
   const calls = new Calls(name);
 
   /** Makes a call, and turns what goes wrong into a StoreError unless the signal was aborted. */
@@ -66,7 +66,7 @@ export async function openGcs(url: string, env: NodeJS.ProcessEnv = process.env)
     for (const [parameter, value] of Object.entries(query)) if (parameter !== "object") target.searchParams.set(parameter, value);
     if (userProject !== undefined) target.searchParams.set("userProject", userProject);
     const authorization = authenticated ? await authorize(target.href) : {};
-    const answer = await send(agents, { ...rest, url: target.href, headers: { ...rest.headers, ...authorization } });
+    const answer = await send(connections, { ...rest, url: target.href, headers: { ...rest.headers, ...authorization } });
     if (!expected.includes(answer.status)) throw new GcsAnswerError(answer);
     return answer;
   }
@@ -144,8 +144,7 @@ export async function openGcs(url: string, env: NodeJS.ProcessEnv = process.env)
       }),
     async close() {
       await calls.close();
-      agents.httpAgent.destroy();
-      agents.httpsAgent.destroy();
+      connections.close();
     },
   };
   return prefixed(driver, prefix);

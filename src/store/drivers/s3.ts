@@ -12,7 +12,7 @@ import { checkOrder, MAX_PAGE } from "./cloud/listing.ts";
 import { prefixed } from "./cloud/prefixed.ts";
 import { loadSdk } from "./cloud/sdk.ts";
 import { checkKey } from "./keys.ts";
-import { clientConfig } from "./s3/client.ts";
+import { openClient } from "./s3/client.ts";
 import { diagnose, s3Error } from "./s3/errors.ts";
 import { parseS3Url } from "./s3/url.ts";
 
@@ -26,8 +26,7 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
   const settings = parseS3Url(url, env);
   const { name, bucket, prefix, s3Checksums, storageClass, sse, sseKmsKeyId, requestPayer } = settings;
   const sdk = await loadSdk("Amazon S3", "@aws-sdk/client-s3", () => import("@aws-sdk/client-s3"));
-  const { config, close } = clientConfig(settings, env);
-  const client = new sdk.S3Client(config);
+  const { client, close } = openClient(sdk.S3Client, settings, env);
   if (s3Checksums) askForChecksums(client);
   const calls = new Calls(name);
   const common = { Bucket: bucket, ...(requestPayer ? { RequestPayer: "requester" as const } : {}) };
@@ -95,11 +94,13 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
   async function read(key: string, range: ObjectRange | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
     const answer = await client.send(new sdk.GetObjectCommand({ ...common, Key: key, ...(Range ? { Range } : {}) }), sendOptions(signal));
-    const bytes = await collect(answer.Body as Readable, answer.ContentLength ?? 0);
-    if (range !== undefined) {
-      if (answer.ContentRange === undefined) throw new StoreError("unsupported", `${name}: the store doesn't read ranges of objects`);
-      return bytes;
+    const body = answer.Body as Readable;
+    if (range !== undefined && answer.ContentRange === undefined) {
+      body.destroy();
+      throw new StoreError("unsupported", `${name}: the store doesn't read ranges of objects`);
     }
+    const bytes = await collect(body, answer.ContentLength ?? 0);
+    if (range !== undefined) return bytes;
     const recorded = [answer.ChecksumCRC32C, answer.Metadata?.[CRC32C_METADATA]].filter((value) => value !== undefined);
     const found = base64OfCrc32c(crc32c(bytes));
     if (recorded.length === 0) throw new StoreError("damaged", `${name}: ${key} has no checksum: something else put it there`);

@@ -37,19 +37,24 @@ export class CutOffError extends Error {
   }
 }
 
-/** Reads a body of a known size into one buffer; rejects with the stream's error, or a CutOffError. */
+/** Reads a body of a known size into one buffer; rejects with the stream's error, or a CutOffError. A chunk that is all of it isn't copied. */
 export function collect(body: Readable, size: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const bytes = Buffer.allocUnsafeSlow(size);
+    let bytes: Uint8Array | undefined;
     let received = 0;
     body.on("data", (chunk: Uint8Array) => {
-      if (received + chunk.length > size) body.destroy(new CutOffError(received + chunk.length, size));
-      else bytes.set(chunk, received);
-      received += chunk.length;
+      const end = received + chunk.length;
+      if (end > size) body.destroy(new CutOffError(end, size));
+      else if (chunk.length === size) bytes = chunk;
+      else {
+        bytes ??= Buffer.allocUnsafeSlow(size);
+        bytes.set(chunk, received);
+      }
+      received = end;
     });
     body.on("error", reject);
     body.on("close", () => reject(new CutOffError(received, size)));
-    body.on("end", () => (received === size ? resolve(bytes) : reject(new CutOffError(received, size))));
+    body.on("end", () => (received === size ? resolve(bytes ?? Buffer.alloc(0)) : reject(new CutOffError(received, size))));
   });
 }
 

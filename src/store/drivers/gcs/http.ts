@@ -2,8 +2,9 @@
 import http from "node:http";
 import https from "node:https";
 import { Readable } from "node:stream";
-import type { Agents } from "../cloud/agents.ts";
 import { collect, collectSmall } from "../cloud/bytes.ts";
+import type { Connections } from "../cloud/connections.ts";
+import { lengthOf, originOf } from "../cloud/ranges.ts";
 
 export interface HttpRequest {
   readonly method: "GET" | "POST" | "DELETE";
@@ -19,19 +20,34 @@ export interface HttpAnswer {
   readonly body: Uint8Array;
 }
 
-/** Rejects when no whole answer came; any status is an answer. */
-export async function send(agents: Agents, request: HttpRequest): Promise<HttpAnswer> {
-  const response = await begin(agents, request);
-  const length = response.headers["content-length"];
-  const body = length === undefined ? await collectSmall(response) : await collect(response, Number(length));
-  return { status: response.statusCode ?? 0, headers: response.headers, body };
+/** An answer whose body may still be on its way. */
+interface Response {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: Readable;
 }
 
-function begin(agents: Agents, { method, url, headers, body, signal }: HttpRequest): Promise<http.IncomingMessage> {
+/** Rejects when no whole answer came; any status is an answer. */
+export async function send(connections: Connections, request: HttpRequest): Promise<HttpAnswer> {
+  const { status, headers, body } = await begin(connections, request);
+  const length = headers["content-length"];
+  return { status, headers, body: length === undefined ? await collectSmall(body) : await collect(body, Number(length)) };
+}
+
+function begin(connections: Connections, { method, url, headers, body, signal }: HttpRequest): Promise<Response> {
+  const { ranges } = connections;
+  const length = lengthOf(headers);
+  if (ranges && length !== undefined) {
+    const { protocol, hostname, port, host, pathname, search } = new URL(url);
+    const target = pathname + search;
+    return ranges.read({ origin: originOf(protocol, hostname, port), target, headers: { host, ...headers }, length, signal });
+  }
   return new Promise((resolve, reject) => {
     const secure = url.startsWith("https:");
-    const options = { method, headers, agent: secure ? agents.httpsAgent : agents.httpAgent, ...(signal ? { signal } : {}) };
-    const request = secure ? https.request(url, options, resolve) : http.request(url, options, resolve);
+    const options = { method, headers, agent: secure ? connections.httpsAgent : connections.httpAgent, ...(signal ? { signal } : {}) };
+    const request = (secure ? https : http).request(url, options, (response) =>
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response }),
+    );
     // Stays for good: a refused body may still be on its way when the answer has come.
     request.on("error", reject);
     if (body instanceof Readable) body.pipe(request);
