@@ -75,11 +75,14 @@ export function createHttp2(limits: Limits, logger: Logger, onStream: OnStream):
       logger.info({ peer: session.socket?.remoteAddress }, "a peer floods its connection with pings: closed");
       session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     });
-    session.setTimeout(limits.idleTimeoutMs, () => {
+    // Not the session's own: Node doesn't stop that when the connection goes, and keeps the session in memory until it is over.
+    const idle = setTimeout(() => {
       if (streams === 0) session.close();
-    });
+    }, limits.idleTimeoutMs);
+    idle.unref();
     session.once("close", () => {
       sessions.delete(session);
+      clearTimeout(idle);
       clearInterval(asked);
       windowLeft += window;
       window = 0;
@@ -97,6 +100,7 @@ export function createHttp2(limits: Limits, logger: Logger, onStream: OnStream):
     function narrow(): void {
       clearInterval(asked);
       if (session.destroyed) return;
+      idle.refresh();
       if (window > PLAIN_WINDOW_BYTES) session.setLocalWindowSize(PLAIN_WINDOW_BYTES);
       windowLeft += window;
       window = 0;
