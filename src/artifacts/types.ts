@@ -124,6 +124,7 @@ export type DownloadEvent =
   | { readonly type: "start"; readonly run: string; readonly commit: number }
   /** `offset`: where in the file the chunks begin. */
   | { readonly type: "file"; readonly entry: Entry; readonly offset: number }
+  /** The bytes stay until the next batch of events is asked for. */
   | { readonly type: "chunk"; readonly bytes: Uint8Array }
   | { readonly type: "fileEnd"; readonly size: number; readonly crc32c: number }
   | { readonly type: "finish"; readonly files: number; readonly bytes: number };

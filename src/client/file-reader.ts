@@ -1,7 +1,7 @@
 /** Reads files that are uploaded, and notices when they change meanwhile. */
 import fs from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { MAX_CHUNK_BYTES } from "../wire/limits.ts";
+import type { BufferPool } from "../lib/buffer-pool.ts";
 import { ArtifactsUploadError, withPath } from "./errors.ts";
 import type { LocalEntry } from "./walk.ts";
 
@@ -37,8 +37,11 @@ export interface OpenedFile {
   readonly size: number;
   readonly mode: number;
   readonly mtimeNs: bigint;
-  /** Up to `size` bytes from the start, a chunk at a time, the next one read while this one is used. */
-  chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+  /**
+   * Up to `size` bytes from the start, a chunk at a time, the next one read while this one is used. A chunk's bytes stay until the next
+   * one is asked for. `buffers` have the size of a chunk.
+   */
+  chunks(buffers: BufferPool): AsyncGenerator<Uint8Array, void, undefined>;
   /** Whether it has another size or modification time than when it was opened. */
   changed(): Promise<boolean>;
   close(): Promise<void>;
@@ -54,7 +57,7 @@ export async function openFile(local: string): Promise<OpenedFile> {
       size,
       mode: Number(stats.mode & 0o777n),
       mtimeNs: stats.mtimeNs,
-      chunks: () => readChunks(handle, local, size),
+      chunks: (buffers) => readChunks(handle, local, size, buffers),
       async changed() {
         const now = await handle.stat({ bigint: true });
         return now.size !== stats.size || now.mtimeNs !== stats.mtimeNs;
@@ -67,23 +70,29 @@ export async function openFile(local: string): Promise<OpenedFile> {
   }
 }
 
-async function* readChunks(handle: FileHandle, local: string, size: number): AsyncGenerator<Uint8Array, void, undefined> {
-  const read = async (position: number): Promise<Uint8Array> => {
-    const buffer = Buffer.allocUnsafeSlow(Math.min(MAX_CHUNK_BYTES, size - position));
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position).catch((error) => {
+async function* readChunks(
+  handle: FileHandle,
+  local: string,
+  size: number,
+  buffers: BufferPool,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const read = async (position: number): Promise<{ buffer: Uint8Array; length: number }> => {
+    const buffer = buffers.take();
+    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, size - position), position).catch((error) => {
       throw withPath(error, local);
     });
-    return buffer.subarray(0, bytesRead);
+    return { buffer, length: bytesRead };
   };
   let position = 0;
   let next = size > 0 ? read(0) : undefined;
   next?.catch(() => {});
   while (next) {
-    const chunk = await next;
-    position += chunk.length;
+    const { buffer, length } = await next;
+    position += length;
     // A file that shrank ends early; that it did shows in its size.
-    next = chunk.length > 0 && position < size ? read(position) : undefined;
+    next = length > 0 && position < size ? read(position) : undefined;
     next?.catch(() => {});
-    if (chunk.length > 0) yield chunk;
+    if (length > 0) yield buffer.subarray(0, length);
+    buffers.give(buffer);
   }
 }

@@ -70,8 +70,7 @@ async function send(
         stream.end();
         return;
       }
-      const wait = outbound.write(write(next.value));
-      if (wait !== undefined) await wait;
+      await outbound.write(write(next.value));
     }
   } catch (error) {
     call.cancel(error);

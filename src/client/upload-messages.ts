@@ -2,7 +2,9 @@
 import { create } from "@bufbuild/protobuf";
 import { UploadFinishSchema, type UploadStart } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryHeaderSchema, EntryType, FileEndSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { BufferPool } from "../lib/buffer-pool.ts";
 import { crc32c } from "../lib/crc32c.ts";
+import { MAX_CHUNK_BYTES } from "../wire/limits.ts";
 import type { UploadMessage } from "../wire/messages.ts";
 import { ArtifactsUploadError } from "./errors.ts";
 import { openFile, readSmallFile, SMALL_FILE_BYTES } from "./file-reader.ts";
@@ -15,6 +17,8 @@ import type { LocalEntry } from "./walk.ts";
 const BATCH_BYTES = 256 * 1024;
 /** Messages that go on together. */
 const BATCH_MESSAGES = 256;
+/** One is sent while the other is read into. */
+const READ_BUFFERS = 2;
 /** How often a file that changes while it is read is read. */
 export const CHANGING_FILE_READS = 2;
 
@@ -29,11 +33,13 @@ export interface UploadState {
   onSent(files: number, bytes: number): void;
 }
 
+/** Gives the messages in batches. The bytes of a batch stay until the next one is asked for. */
 export async function* uploadMessages(
   start: UploadStart,
   items: Iterable<UploadItem>,
   state: UploadState,
 ): AsyncGenerator<readonly UploadMessage[], void, undefined> {
+  const buffers = new BufferPool(MAX_CHUNK_BYTES, READ_BUFFERS);
   let files = 0;
   let bytes = 0;
   let batch: UploadMessage[] = [{ case: "start", value: start }];
@@ -55,7 +61,7 @@ export async function* uploadMessages(
       if (batchBytes >= BATCH_BYTES || batch.length >= BATCH_MESSAGES) yield takeBatch();
     } else {
       if (batch.length > 0) yield takeBatch();
-      bytes += item.type === "source" ? yield* sourceMessages(item, state) : yield* fileMessages(item as LocalEntry, state);
+      bytes += item.type === "source" ? yield* sourceMessages(item, state) : yield* fileMessages(item as LocalEntry, state, buffers);
       state.onSent(1, 0);
     }
     if (isFile) files++;
@@ -80,14 +86,18 @@ function smallMessages(item: UploadItem, state: UploadState): UploadMessage[] | 
 }
 
 // Gives the file's size.
-async function* fileMessages(item: LocalEntry, state: UploadState): AsyncGenerator<UploadMessage[], number, undefined> {
+async function* fileMessages(
+  item: LocalEntry,
+  state: UploadState,
+  buffers: BufferPool,
+): AsyncGenerator<UploadMessage[], number, undefined> {
   for (let reading = 1; ; reading++) {
     const file = await openFile(item.local);
     try {
       const opened = { ...item, size: file.size, mode: file.mode, mtimeNs: file.mtimeNs };
       const attempt = tryOf(opened, state);
       yield [header(opened, EntryType.FILE, attempt)];
-      const sent = yield* chunkMessages(file.chunks(), usableSpans(opened, attempt, state), state);
+      const sent = yield* chunkMessages(file.chunks(buffers), usableSpans(opened, attempt, state), state);
       if (sent.size === file.size && !(await file.changed())) {
         yield [fileEnd(sent.size, sent.crc)];
         return sent.size;

@@ -82,10 +82,10 @@ export function createHotPath(
     const write = createMessageWriter(downloadCodec, maxChunkBytes);
     const outbound = createOutbound(call.stream);
     for await (const batch of handlers.download(request, call)) {
-      if (call.signal.aborted) throw call.signal.reason;
       reply.begin();
-      const wait = outbound.write(write(batch));
-      if (wait !== undefined) await wait;
+      await outbound.write(write(batch));
+      // Before the next batch is asked for, which lets this one's bytes be written over: a closed stream may still hold them.
+      if (call.signal.aborted) throw call.signal.reason;
     }
   }
 

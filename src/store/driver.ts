@@ -37,6 +37,14 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface ReadOptions extends CallOptions {
+  /**
+   * Gives memory for what is read, of so many bytes at least; what it holds before is of no account. The result shows a part of it.
+   * Asked at most once by each try of a read, and not after it was ended. By default each read makes its own.
+   */
+  readonly allocate?: ((bytes: number) => Uint8Array) | undefined;
+}
+
 export interface PutOptions extends CallOptions {
   /** CRC32C (Castagnoli) of the whole body; a store that finds another one refuses the body. */
   readonly crc32c: number;
@@ -67,7 +75,7 @@ export interface Driver {
    * Rejects with kind `notFound`, or `outOfRange` when `range.offset` is at or past the object's end. A whole read is
    * checked against what the store recorded when it was put: `damaged` when it differs.
    */
-  read(key: string, range: ObjectRange | undefined, options?: CallOptions): Promise<Uint8Array>;
+  read(key: string, range: ObjectRange | undefined, options?: ReadOptions): Promise<Uint8Array>;
 
   /** Lists the objects whose key starts with `prefix`; what was acknowledged before the call is in it. */
   list(prefix: string, options?: ListOptions): Promise<ObjectPage>;

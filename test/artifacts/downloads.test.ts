@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import type { Artifacts, DownloadEvent, DownloadQuery, VerifyEvent } from "../../src/artifacts/types.ts";
+import { openArtifacts } from "../../src/compose.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
+import { withFolder } from "../server/support.ts";
 import { failsWith, PROJECT, type Servers, sendFile, servers, show, upload } from "../support/domain.ts";
 
 const MIB = 1024 * 1024;
@@ -212,4 +214,51 @@ describe("a name or path that breaks the rules", () => {
     await session.file({ path: "d/link", type: "link", linkTarget: "../x" });
     await session.close();
   });
+});
+
+describe("memory that downloads use again", () => {
+  const big = Buffer.from(Array.from({ length: 6 * 4 * MIB + 1 }, (_, i) => (i * 7 + (i >> 13)) & 0xff));
+  const other = big.map((byte) => byte ^ 0xff);
+  const query = { project: PROJECT, reference: { run: "r" } };
+
+  it("holds a batch until the next one is asked for, and for good after the download was left", () =>
+    withFolder(async (folder) => {
+      const { artifacts } = await openArtifacts(folder);
+      for (const [run, bytes] of Object.entries({ r: big, other })) {
+        const session = await artifacts.startUpload({ project: PROJECT, uploadId: randomUUID(), run });
+        await sendFile(session, "big", bytes);
+        await session.finish({ files: 1, bytes: bytes.length });
+      }
+      // Memory is kept for others while anybody downloads.
+      const paused = artifacts.download(query)[Symbol.asyncIterator]();
+      for (let i = 0; i < 2; i++) await paused.next();
+      const kept: { bytes: Uint8Array; at: number }[] = [];
+      for (const batches of [1, 2, 4]) {
+        let at = 0;
+        let seen = 0;
+        for await (const batch of artifacts.download(query)) {
+          const chunks = batch.flatMap((event) => (event.type === "chunk" ? [event.bytes] : []));
+          const last = seen++ === batches;
+          for (const bytes of chunks) {
+            assert.ok(big.subarray(at, at + bytes.length).equals(bytes));
+            if (last) kept.push({ bytes, at });
+            at += bytes.length;
+          }
+          if (last) break;
+        }
+      }
+      assert.ok(kept.length >= 3);
+      for (let i = 0; i < 3; i++) assert.ok(Buffer.concat(await copies(artifacts)).equals(other));
+      for (const { bytes, at } of kept) assert.ok(big.subarray(at, at + bytes.length).equals(bytes));
+      await paused.return?.();
+      await artifacts.close();
+    }));
+
+  async function copies(artifacts: Artifacts): Promise<Buffer[]> {
+    const parts: Buffer[] = [];
+    for await (const batch of artifacts.download({ ...query, reference: { run: "other" } })) {
+      for (const event of batch) if (event.type === "chunk") parts.push(Buffer.from(event.bytes));
+    }
+    return parts;
+  }
 });

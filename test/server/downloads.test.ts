@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import { EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { openArtifacts } from "../../src/compose.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
 import {
   all,
@@ -12,6 +15,7 @@ import {
   toRun,
   toTag,
   uploadMessages,
+  withFolder,
 } from "./support.ts";
 
 const BIG = Buffer.alloc(2 * 1024 * 1024 + 5, "0123456789");
@@ -38,6 +42,35 @@ const NO_RANGES: readonly [offset: bigint, length: bigint | undefined, path: str
   [2n ** 64n - 1n, undefined, "a", "MESSAGE_INVALID"],
   [0n, 2n ** 64n - 1n, "a", "MESSAGE_INVALID"],
 ];
+
+describe("downloads from a folder, whose bytes are read into memory that is used again", () => {
+  const content = randomBytes(24 * 1024 * 1024 + 321);
+  for (const way of WAYS) {
+    it(`give what is stored to all who read at once, while some pause and others leave: ${way}`, () =>
+      withFolder(async (folder) => {
+        const { artifacts } = await openArtifacts(folder);
+        await using server = await startTestServer({ artifacts, storeKind: "file" });
+        await clientOf(server.url).upload(uploadMessages({ run: RUN }, { content }));
+        const read = async (pause: number, leaveAfter: number) => {
+          let at = 0;
+          for await (const { message } of clientOf(server.url, undefined, way).download({ reference })) {
+            if (message.case !== "chunk") continue;
+            assert.ok(content.subarray(at, at + message.value.length).equals(message.value), `other bytes from byte ${at}`);
+            at += message.value.length;
+            if (at > leaveAfter) return;
+            if (pause > 0) await setTimeout(pause);
+          }
+          assert.equal(at, content.length);
+        };
+        const whole = Number.POSITIVE_INFINITY;
+        const leaver = async () => {
+          for (const leaveAfter of [0, 5e6, 9e6, 1e6]) await read(0, leaveAfter);
+        };
+        await Promise.all([read(0, whole), read(2, whole), read(5, whole), leaver(), leaver()]);
+        await read(0, whole);
+      }));
+  }
+});
 
 describe("a download", () => {
   let server: TestServer;

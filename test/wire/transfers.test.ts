@@ -21,6 +21,12 @@ async function* batches(count: number, size = MIB): AsyncGenerator<readonly Uplo
   }
 }
 
+/** One buffer, written over as soon as the next batch is asked for. */
+async function* overwritten(count: number): AsyncGenerator<readonly (UploadMessage & DownloadMessage)[]> {
+  const buffer = new Uint8Array(3 * MIB);
+  for (let i = 0; i < count; i++) yield [{ case: "chunk", value: buffer.fill(i) }];
+}
+
 /** Without end, until it is left. */
 async function* endless(left: { yes?: boolean }): AsyncGenerator<readonly UploadMessage[]> {
   try {
@@ -86,6 +92,58 @@ describe("the hot path, both ends", () => {
     let at = 0;
     for (let i = 0; i < 20; i++) assert(received.subarray(at, (at += MIB + i)).every((byte) => byte === i));
     assert.equal(received.length, at);
+  });
+
+  it("has sent an upload's batch when it asks for the next one", async () => {
+    const received: number[] = [];
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const batch of messages) {
+          for (const message of batch) if (message.case === "chunk") received.push(...new Set(message.value));
+          await new Promise(setImmediate);
+        }
+        return create(UploadResponseSchema);
+      },
+    });
+    await ends.transfers.upload(overwritten(20));
+    assert.deepEqual(
+      [...new Set(received)],
+      Array.from({ length: 20 }, (_, i) => i),
+    );
+  });
+
+  it("has sent a download's batch when it asks for the next one", async () => {
+    ends = await startEnds({ download: () => overwritten(20) });
+    const received: number[] = [];
+    for await (const batch of ends.transfers.download(create(DownloadRequestSchema))) {
+      for (const message of batch) if (message.case === "chunk") received.push(...new Set(message.value));
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual(
+      [...new Set(received)],
+      Array.from({ length: 20 }, (_, i) => i),
+    );
+  });
+
+  it("asks for no more of a download whose reader is gone, as its last batch may still be on its way", async () => {
+    let asked = 0;
+    let ended = () => {};
+    const end = new Promise<void>((resolve) => (ended = resolve));
+    ends = await startEnds({
+      async *download() {
+        try {
+          for (let i = 0; i < 5; i++) {
+            asked++;
+            yield [{ case: "chunk", value: new Uint8Array(16 * MIB) }];
+          }
+        } finally {
+          ended();
+        }
+      },
+    });
+    for await (const _ of ends.transfers.download(create(DownloadRequestSchema))) break;
+    await end;
+    assert.equal(asked, 1);
   });
 
   it("gives the server's error to a client that is still sending, and lets go of what it sends", async () => {

@@ -3,14 +3,12 @@
  * ahead of whoever consumes them, as far as memory allows.
  */
 import { crc32c } from "../../lib/crc32c.ts";
-import { type Driver, StoreError } from "../../store/driver.ts";
+import { type Driver, type ReadOptions, StoreError } from "../../store/driver.ts";
 import { inProject } from "../keys.ts";
 import type { StoredExtent } from "../manifests/index.ts";
 import { CHECKED_PIECE_BYTES } from "../uploads/data-writer.ts";
-import type { ReadAhead } from "./read-ahead.ts";
+import { FETCH_BYTES, type ReadAhead, type RequestMemory } from "./read-ahead.ts";
 
-/** Bytes in one request: enough that its latency is small beside its transfer. */
-const FETCH_BYTES = 4 * CHECKED_PIECE_BYTES;
 /** Bytes in one request while memory for reading ahead is short: one piece, the least that can be checked. */
 const SMALL_FETCH_BYTES = CHECKED_PIECE_BYTES;
 /** Requests of one download that are under way or wait to be consumed. */
@@ -63,7 +61,7 @@ interface Fetch<T> {
   bytes: number;
 }
 
-/** Reads pieces in their order. Gives them in batches, one for each request. */
+/** Reads pieces in their order. Gives them in batches, one for each request, whose bytes stay until the next batch is asked for. */
 export async function* readPieces<T>(
   driver: Driver,
   project: string,
@@ -74,7 +72,7 @@ export async function* readPieces<T>(
   const abort = new AbortController();
   const either = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
   const fetches = groupFetches(pieces, () => (readAhead.hasRoom(FETCH_BYTES) ? FETCH_BYTES : SMALL_FETCH_BYTES));
-  const ahead: { fetch: Fetch<T>; result: Promise<readonly ReadPiece<T>[]> }[] = [];
+  const ahead: { memory: RequestMemory; result: Promise<readonly ReadPiece<T>[]> }[] = [];
   let ended = false;
   try {
     for (;;) {
@@ -85,24 +83,21 @@ export async function* readPieces<T>(
           ended = true;
           break;
         }
-        readAhead.take(next.value.bytes);
-        const result = fetchPieces(driver, project, next.value, either);
+        const memory = readAhead.take(next.value.bytes);
+        const result = fetchPieces(driver, project, next.value, memory, either);
         result.catch(() => {});
-        ahead.push({ fetch: next.value, result });
+        ahead.push({ memory, result });
       }
       const first = ahead[0];
       if (!first) return;
-      const batch = await first.result;
+      yield await first.result;
       ahead.shift();
-      try {
-        yield batch;
-      } finally {
-        readAhead.release(first.fetch.bytes);
-      }
+      first.memory.release(true);
     }
   } finally {
     abort.abort();
-    for (const { fetch } of ahead) readAhead.release(fetch.bytes);
+    // What was left in the middle may still be on its way to or from somebody.
+    for (const { memory } of ahead) memory.release(false);
     await fetches.return?.(undefined);
   }
 }
@@ -128,15 +123,21 @@ async function* groupFetches<T>(
   if (fetch) yield fetch;
 }
 
-async function fetchPieces<T>(driver: Driver, project: string, fetch: Fetch<T>, signal: AbortSignal): Promise<readonly ReadPiece<T>[]> {
-  const bytes = await readStretch(driver, project, fetch.pieces, fetch.bytes, signal);
+async function fetchPieces<T>(
+  driver: Driver,
+  project: string,
+  fetch: Fetch<T>,
+  { allocate }: RequestMemory,
+  signal: AbortSignal,
+): Promise<readonly ReadPiece<T>[]> {
+  const bytes = await readStretch(driver, project, fetch.pieces, fetch.bytes, { allocate, signal });
   const results: ReadPiece<T>[] = [];
   let offset = 0;
   for (const piece of fetch.pieces) {
     let part = bytes?.subarray(offset, offset + piece.length);
     offset += piece.length;
     // Damage on the way here looks like damage in the store: ask once more, for this piece alone.
-    if (!isWhole(part, piece)) part = await readStretch(driver, project, [piece], piece.length, signal);
+    if (!isWhole(part, piece)) part = await readStretch(driver, project, [piece], piece.length, { signal });
     const { owner } = piece;
     if (isWhole(part, piece)) results.push({ owner, bytes: part.subarray(piece.from, piece.to) });
     else results.push({ owner, damage: part ? `stored bytes are damaged in ${piece.object}` : `${piece.object} is missing in the store` });
@@ -154,11 +155,11 @@ async function readStretch<T>(
   project: string,
   pieces: readonly Piece<T>[],
   length: number,
-  signal: AbortSignal,
+  options: ReadOptions,
 ): Promise<Uint8Array | undefined> {
   const first = pieces[0] as Piece<T>;
   try {
-    return await driver.read(inProject(project, first.object), { offset: first.offset, length }, { signal });
+    return await driver.read(inProject(project, first.object), { offset: first.offset, length }, options);
   } catch (error) {
     if (error instanceof StoreError && (error.kind === "notFound" || error.kind === "outOfRange" || error.kind === "damaged"))
       return undefined;

@@ -1,6 +1,7 @@
 /**
  * Packs the bytes of an upload's files, in the order they come, into data objects of a bounded size and puts those, several at a time.
- * Nothing but what is small is copied: an object's body is the buffers that came.
+ * They are copied once, into buffers that are used again: those that a socket brings would wait for the collector, and keep it busy, which
+ * costs three times what copying does.
  */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { type DataFooter, DataFooterSchema, PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
@@ -14,13 +15,8 @@ import type { Holder, MemoryBudget } from "./memory-budget.ts";
 export const CHECKED_PIECE_BYTES = 1024 * 1024;
 /** Pieces in one data object at the most, since each takes some hundred bytes of memory until the object is put, however small its file. */
 export const OBJECT_PIECES = 8192;
-/**
- * Chunks up to this size are copied side by side: a buffer costs a hundred bytes however little it shows, and keeps all of the packet
- * that it came in.
- */
-const GATHERED_BYTES = 4 * 1024;
-/** The buffer that they are gathered in. What is in it never changes, so that views of it can wait for the store. */
-const SLAB_BYTES = 64 * 1024;
+/** An object's first buffer, so that many uploads of a few bytes hold little. */
+const FIRST_BUFFER_BYTES = 16 * 1024;
 /** Data objects of one upload that are put at once. */
 const PUTS_IN_FLIGHT = 4;
 
@@ -51,7 +47,10 @@ interface OpenExtent {
 
 interface OpenObject {
   readonly key: string;
-  readonly parts: Uint8Array[];
+  /** Full but for the last. */
+  readonly buffers: Uint8Array[];
+  /** Bytes of the last buffer that are free. */
+  room: number;
   bytes: number;
   crc: number;
   readonly pieces: DataFooter["pieces"];
@@ -64,8 +63,6 @@ export class DataWriter implements Holder {
   #file: FileIdentity | undefined;
   #filePosition = 0;
   #fileCrc = 0;
-  #slab = new Uint8Array(0);
-  #slabUsed = 0;
   #extents: StoredExtent[] = [];
   #extent: OpenExtent | undefined;
   readonly #inFlight = new Set<Promise<void>>();
@@ -96,7 +93,7 @@ export class DataWriter implements Holder {
     this.#extents = [];
   }
 
-  /** Takes the next bytes of the file and keeps the buffer, unless it is small. A promise is backpressure. */
+  /** Takes the next bytes of the file, as a copy. A promise is backpressure. */
   write(bytes: Uint8Array): Promise<void> | undefined {
     this.#throwFailure();
     this.lastWriteMs = performance.now();
@@ -174,27 +171,23 @@ export class DataWriter implements Holder {
     return taken;
   }
 
-  #keep({ parts }: OpenObject, part: Uint8Array): void {
-    if (part.length > GATHERED_BYTES) {
-      parts.push(part);
-      return;
+  #keep(object: OpenObject, part: Uint8Array): void {
+    for (let at = 0; at < part.length; ) {
+      if (object.room === 0) {
+        const buffer = object.buffers.length === 0 ? Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES) : this.#options.budget.buffers.take();
+        object.buffers.push(buffer);
+        object.room = buffer.length;
+      }
+      const last = object.buffers.at(-1) as Uint8Array;
+      const taken = Math.min(part.length - at, object.room);
+      last.set(part.subarray(at, at + taken), last.length - object.room);
+      object.room -= taken;
+      at += taken;
     }
-    if (this.#slabUsed + part.length > this.#slab.length) {
-      this.#slab = new Uint8Array(SLAB_BYTES);
-      this.#slabUsed = 0;
-    }
-    const from = this.#slabUsed;
-    this.#slab.set(part, from);
-    this.#slabUsed += part.length;
-    const last = parts.at(-1);
-    const goesOn = last?.buffer === this.#slab.buffer && last.byteOffset + last.length === from;
-    const start = goesOn ? last.byteOffset : from;
-    if (goesOn) parts.pop();
-    parts.push(this.#slab.subarray(start, this.#slabUsed));
   }
 
   #openObject(): OpenObject {
-    return { key: this.#options.keyOf(this.#objects++), parts: [], bytes: 0, crc: 0, pieces: [] };
+    return { key: this.#options.keyOf(this.#objects++), buffers: [], room: 0, bytes: 0, crc: 0, pieces: [] };
   }
 
   #closePiece(object: OpenObject, extent: OpenExtent): void {
@@ -227,16 +220,20 @@ export class DataWriter implements Holder {
   }
 
   async #put(object: OpenObject): Promise<void> {
+    const { buffers, room } = object;
+    const { budget } = this.#options;
     try {
       const footer = toBinary(DataFooterSchema, create(DataFooterSchema, { pieces: object.pieces }));
       const ending = [footer, encodeTrailer(footer)];
       const crc = ending.reduce((sum, part) => combineCrc32c(sum, crc32c(part), part.length), object.crc);
-      const created = await this.#options.put(object.key, [...object.parts, ...ending], crc);
+      const created = await this.#options.put(object.key, [...filled(buffers, room), ...ending], crc);
       if (!created) throw new StoreError("failed", `the store already has ${object.key}, which was to be made now`);
+      // Only now: of a put that failed, something may still be under way.
+      for (const buffer of buffers.slice(1)) budget.buffers.give(buffer);
     } catch (error) {
       this.#failure ??= { error };
     } finally {
-      this.#options.budget.release(object.bytes);
+      budget.release(object.bytes);
     }
   }
 
@@ -247,4 +244,9 @@ export class DataWriter implements Holder {
   #throwFailure(): void {
     if (this.#failure) throw this.#failure.error;
   }
+}
+
+/** The bytes that are in the buffers, the last of which has `room` for more. */
+function filled(buffers: readonly Uint8Array[], room: number): Uint8Array[] {
+  return buffers.map((buffer, i) => (i === buffers.length - 1 ? buffer.subarray(0, buffer.length - room) : buffer));
 }

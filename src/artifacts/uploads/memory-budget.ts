@@ -1,4 +1,10 @@
-/** Bytes of all uploads together that wait in memory for the store. */
+/** Bytes of all uploads together that wait in memory for the store, and the buffers that they wait in. */
+import { BufferPool } from "../../lib/buffer-pool.ts";
+
+/** Large enough that a store gets few of them for an object, and little beside an object. */
+const BUFFER_BYTES = 256 * 1024;
+/** 48 MiB: three data objects, about what one fast upload has under way. */
+const FREE_BUFFERS = 192;
 
 /** Something that holds bytes and can hand them to the store early. */
 export interface Holder {
@@ -8,6 +14,7 @@ export interface Holder {
 }
 
 export class MemoryBudget {
+  readonly buffers = new BufferPool(BUFFER_BYTES, FREE_BUFFERS);
   readonly #limit: number;
   readonly #holders = new Set<Holder>();
   #used = 0;
@@ -35,6 +42,7 @@ export class MemoryBudget {
 
   release(bytes: number): void {
     this.#used -= bytes;
+    if (this.#used === 0) this.buffers.clear();
     if (this.#used > this.#limit) return;
     const waiting = this.#waiting;
     this.#waiting = [];

@@ -13,7 +13,7 @@
 import fs from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { LruCache } from "../../lib/lru-cache.ts";
-import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange } from "../driver.ts";
+import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, ReadOptions } from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { fileError, goneError } from "./file/errors.ts";
@@ -177,7 +177,7 @@ function fileDriver(name: string, root: string): Driver {
     if (codeOf(error) === "ENOENT") await checkRoot();
   }
 
-  async function read(key: string, range: ObjectRange | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async function read(key: string, range: ObjectRange | undefined, { signal, allocate }: ReadOptions): Promise<Uint8Array> {
     checkOwnKey(key);
     const path = pathOf(key);
     try {
@@ -193,7 +193,7 @@ function fileDriver(name: string, root: string): Driver {
         }
         const size = objectSize(stats.size);
         if (range.offset >= size) throw new StoreError("outOfRange", `${name}: ${path} has ${size} bytes, none from ${range.offset}`);
-        return readAt(fd, range.offset, Math.min(range.length, size - range.offset));
+        return readAt(fd, range.offset, Math.min(range.length, size - range.offset), allocate);
       });
     } catch (error) {
       const code = codeOf(error);
@@ -269,7 +269,7 @@ function fileDriver(name: string, root: string): Driver {
   return {
     name,
     putIfAbsent: (key, body, { crc32c, signal }) => calls.run(signal, () => putIfAbsent(key, body, crc32c, signal)),
-    read: (key, range, options) => calls.run(options?.signal, () => read(key, range, options?.signal)),
+    read: (key, range, options = {}) => calls.run(options.signal, () => read(key, range, options)),
     list: (prefix, options = {}) => calls.run(options.signal, () => list(prefix, options)),
     delete: (key, options) => calls.run(options?.signal, () => remove(key, options?.signal)),
     close: () => calls.close(),

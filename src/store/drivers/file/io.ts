@@ -45,9 +45,14 @@ export async function withFile<T>(path: string, flags: number, mode: number, wor
 }
 
 /** Reads `length` bytes from `position`, or up to the file's end. */
-export async function readAt(fd: number, position: number, length: number): Promise<Uint8Array> {
+export async function readAt(
+  fd: number,
+  position: number,
+  length: number,
   // Not from Node's pool: what is read may live long, and would keep a whole slab alive.
-  const buffer = Buffer.allocUnsafeSlow(length);
+  allocate: (bytes: number) => Uint8Array = Buffer.allocUnsafeSlow,
+): Promise<Uint8Array> {
+  const buffer = allocate(length);
   let filled = 0;
   while (filled < length) {
     const { bytesRead } = await read(fd, buffer, filled, length - filled, position + filled);
