@@ -1,6 +1,8 @@
 import { type Command, Option } from "commander";
+import type { Logger } from "pino";
 import { defaultServerUrl } from "../lib/addresses.ts";
 import { nameProblem } from "../lib/names.ts";
+import type { RunningServer } from "../server/server.ts";
 import { type CommonFlags, command } from "./command.ts";
 import { createOutput } from "./output.ts";
 
@@ -66,6 +68,7 @@ async function serve(flags: Flags, version: string, signal: AbortSignal): Promis
   try {
     const run = named ?? (await artifacts.claimRun(project));
     const server = await startServer({ artifacts, storeKind, version, project, run, listen, tokens, tls, logger, metrics });
+    if (flags.tokenFile !== undefined) onHangup(() => replaceTokens(server, flags.tokenFile, logger));
     const { addresses } = server;
     const lines = [...addresses.map((address) => `listening on ${address}`), `run ${run}`];
     createOutput(flags).result({ addresses, run }, lines.join("\n"));
@@ -74,6 +77,25 @@ async function serve(flags: Flags, version: string, signal: AbortSignal): Promis
   } finally {
     await artifacts.close();
     await metrics.close();
+  }
+}
+
+/** Runs `task` at each SIGHUP, one after the other, so that what was read last counts. */
+function onHangup(task: () => Promise<void>): void {
+  let last = Promise.resolve();
+  process.on("SIGHUP", () => {
+    last = last.then(task);
+  });
+}
+
+async function replaceTokens(server: RunningServer, tokenFile: string | undefined, logger: Logger): Promise<void> {
+  const { loadTokens } = await import("../server/tokens.ts");
+  try {
+    const tokens = await loadTokens(tokenFile, {});
+    server.replaceTokens(tokens);
+    logger.info({ tokenFile, tokens: tokens.length }, "the token file was read again: requests from now on need one of its tokens");
+  } catch (error) {
+    logger.error({ err: error }, "the token file can't be used: going on with the old tokens");
   }
 }
 

@@ -30,8 +30,8 @@ export interface Requests {
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
-/** `tokens` are those that let somebody in; without any, everybody who got a connection is. */
-export function createRequests(options: RequestsOptions, tokens: readonly Token[]): Requests {
+/** `tokens` gives those that let somebody in now; without any, everybody who got a connection is. */
+export function createRequests(options: RequestsOptions, tokens: () => readonly Token[]): Requests {
   const { calls, connect, operations, hotPath, limits } = options;
 
   function begin(url: string | undefined, headers: IncomingHttpHeaders, peer: string | undefined): { path: string; call: Call } {
@@ -44,7 +44,7 @@ export function createRequests(options: RequestsOptions, tokens: readonly Token[
   /** What keeps a request out, if anything does. */
   function refusal(path: string, headers: IncomingHttpHeaders, call: Call): ConnectError | undefined {
     try {
-      call.principal = authorize(tokens, path, headers);
+      call.principal = authorize(tokens(), path, headers);
       // How the server does can be asked at any time.
       if (operations.paths.has(path)) return undefined;
       if (options.stopping.aborted) throw stopping("a new call");

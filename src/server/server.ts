@@ -27,6 +27,7 @@ import { artifactsService } from "./rpc/service.ts";
 import { createUploadStreams } from "./rpc/upload-streams.ts";
 import { sniff } from "./sniff.ts";
 import { createTlsServer, type TlsServer } from "./tls.ts";
+import type { Token } from "./tokens.ts";
 import { createTransfers } from "./transfers.ts";
 
 export interface RunningServer {
@@ -37,6 +38,8 @@ export interface RunningServer {
    * Never rejects; called again, it waits for the same end.
    */
   close(): Promise<void>;
+  /** Takes these tokens, at least one, in place of those before, for requests that come from now on. */
+  replaceTokens(tokens: readonly Token[]): void;
 }
 
 /** How long calls that were told to end may take to persist what they have, in milliseconds. */
@@ -50,7 +53,8 @@ interface Ends {
 
 /** @throws Error of one line that says which address, token or file is wrong; nothing listens then. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { artifacts, logger, tokens = [], graceMs = DEFAULT_GRACE_MS } = options;
+  const { artifacts, logger, graceMs = DEFAULT_GRACE_MS } = options;
+  let { tokens = [] } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const addresses = options.listen.map(parseAddress);
   checkAddresses(addresses, options);
@@ -80,8 +84,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     http2: createHttp2(limits, logger, onStream),
   });
   // Whoever reaches a Unix socket is its owner. Two ends, so that no request's address decides what it may do.
-  const owner = endsFor(createRequests(shared, []));
-  const network = endsFor(createRequests(shared, tokens));
+  const owner = endsFor(createRequests(shared, () => []));
+  const network = endsFor(createRequests(shared, () => tokens));
   const ends = [owner, network];
   const servers: Server[] = [];
   let tls: TlsServer | undefined;
@@ -152,7 +156,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await close();
     throw error;
   }
-  return { addresses: urls, close };
+  return {
+    addresses: urls,
+    close,
+    replaceTokens(next) {
+      // None would let everybody in.
+      if (next.length === 0) throw new Error("no tokens to replace the old ones with");
+      tokens = next;
+    },
+  };
 }
 
 function checkAddresses(addresses: readonly Address[], { tokens = [], tls }: ServerOptions): void {
