@@ -7,8 +7,10 @@ import { crc32c, crc32cOfParts } from "../lib/crc32c.ts";
 import { LruCache } from "../lib/lru-cache.ts";
 import { type ByteParts, type Driver, type ObjectInfo, StoreError } from "../store/driver.ts";
 
-/** Bytes of small objects that are kept. */
+/** Memory for small objects that are kept. */
 const CACHE_BYTES = 32 * 1024 * 1024;
+/** What the runtime takes for each beside its bytes, which most records have fewer of. */
+const CACHED_OBJECT_COST_BYTES = 512;
 /** Larger objects are not worth pushing others out. */
 const CACHED_OBJECT_BYTES = 1024 * 1024;
 /** Keys in one page of a listing: what every store gives at once. */
@@ -55,7 +57,7 @@ export function createObjects(driver: Driver): Objects {
   }
 
   function keep(key: string, bytes: Uint8Array): void {
-    if (bytes.length <= CACHED_OBJECT_BYTES) cache.set(key, bytes, bytes.length + key.length);
+    if (bytes.length <= CACHED_OBJECT_BYTES) cache.set(key, bytes, bytes.length + key.length + CACHED_OBJECT_COST_BYTES);
   }
 
   return {
