@@ -58,7 +58,10 @@ describe("garbage collection", () => {
     const collector = await all.open();
     collector.driver.interceptor = { before: (call) => void (puts(/\/ended\//)(call) && all.pass(1)) };
     await collect(collector);
-    all.pass(HOUR - 1);
+    all.pass(HOUR - 2);
+    await collect(server);
+    assert.equal(dataKeys(all.store.keys).length, 1, "not yet");
+    all.pass(1);
     await collect(server);
     assert.deepEqual(dataKeys(all.store.keys), []);
   });
@@ -73,6 +76,42 @@ describe("garbage collection", () => {
     await collect(server);
     await session.finish({ files: 1, bytes: 1 });
     assert.deepEqual(await show(server, { run: "r" }), { a: "1" });
+  });
+
+  it("goes by the newest of an upload's objects, and not by its start", async () => {
+    const all = clocked();
+    const server = await all.open();
+    const target = { project: PROJECT, uploadId: randomUUID(), run: "r" };
+    const first = await server.startUpload(target);
+    all.pass(HOUR - 1);
+    await sendFile(first, "a", "1");
+    await first.close();
+    all.pass(HOUR - 1);
+    await collect(server);
+    const second = await server.startUpload(target);
+    await sendFile(second, "a", "1");
+    await second.finish({ files: 1, bytes: 1 });
+    assert.deepEqual(await show(server, { run: "r" }), { a: "1" });
+  });
+
+  it("closes the door behind whoever was quicker with the place that it meant to take", async () => {
+    const all = clocked();
+    const uploadId = randomUUID();
+    const dying = await all.open();
+    dying.driver.interceptor = failing(puts(/\/log\//));
+    await assert.rejects(upload(dying, { run: "r", uploadId }, { a: "1" }));
+    all.pass(2 * HOUR);
+    const collector = await all.open();
+    const held = holdFirst(puts(/\/log\//));
+    collector.driver.interceptor = held.interceptor;
+    const collecting = collect(collector);
+    await held.reached;
+    const server = await all.open();
+    assert.equal((await upload(server, { run: "r" }, { b: "2" })).commit, 1);
+    held.release();
+    await collecting;
+    await assert.rejects(upload(server, { run: "r", uploadId }, { a: "1" }), failsWith("UPLOAD_GONE"));
+    assert.deepEqual(await show(server, { run: "r" }), { b: "2" });
   });
 
   it("refuses the finish of an upload that it took", async () => {

@@ -117,6 +117,20 @@ describe("deleting a run", () => {
     assert.deepEqual(await show(server, { run: "r" }), { b: "2" });
   });
 
+  it("has one order with an upload that was quicker", async () => {
+    const all = servers();
+    const server = await all.open();
+    await upload(server, { run: "r" }, { a: "1" });
+    const held = holdFirst(puts(LOG));
+    server.driver.interceptor = held.interceptor;
+    const deleting = server.deleteRun(PROJECT, "r");
+    await held.reached;
+    assert.equal((await upload(await all.open(), { run: "r" }, { b: "2" })).commit, 2);
+    held.release();
+    await deleting;
+    assert.deepEqual(await runNames(server), []);
+  });
+
   it("forced takes a tag along that was made meanwhile", async () => {
     const all = servers();
     const server = await all.open();

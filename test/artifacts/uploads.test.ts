@@ -392,6 +392,19 @@ describe("an upload that goes on", () => {
     assert.deepEqual(await show(server, { run: "r" }), { f: "fresh" });
   });
 
+  it("tells of a file that was begun again what it has of the last time", async () => {
+    const server = await servers().open({ settings });
+    const uploadId = randomUUID();
+    for (const [attempt, bytes] of ["stale", "fre"].entries()) {
+      const session = await server.startUpload({ project: PROJECT, uploadId, run: "r" });
+      await session.file({ path: "f", type: "file", size: 5, try: attempt });
+      await session.chunk(Buffer.from(bytes));
+      await session.close();
+    }
+    const { files } = await server.getUpload(PROJECT, uploadId);
+    assert.deepEqual(files, [{ path: "f", size: 5, mtimeNs: 0n, try: 1, spans: [{ offset: 0, length: 3 }] }]);
+  });
+
   it("is not committed from bytes that differ from what the client has", async () => {
     const all = servers();
     const server = await all.open({ settings });
