@@ -18,7 +18,7 @@ import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { fileError, goneError } from "./file/errors.ts";
 import { FOLDER_MODE, openFolders, parentOf } from "./file/folders.ts";
-import { codeOf, fstat, fsyncFolder, link, lstat, readAt, unlink, withFile } from "./file/io.ts";
+import { codeOf, fstat, fsyncFolder, link, lstat, readAt, readdir, unlink, withFile } from "./file/io.ts";
 import { removeLeftovers, TEMP_FOLDER, tempPath, writeTemp } from "./file/temp.ts";
 import { checkedObject, objectSize } from "./file/trailer.ts";
 import { walkKeys } from "./file/walk.ts";
@@ -55,12 +55,9 @@ export async function openFile(root: string, options: FileOptions = {}): Promise
 async function makeRoot(name: string, root: string): Promise<void> {
   try {
     const made = await fs.promises.mkdir(join(root, TEMP_FOLDER), { recursive: true, mode: FOLDER_MODE });
-    if (made === undefined) return;
-    const aboveFirst = dirname(made);
-    for (let at = root; at.length >= aboveFirst.length; at = dirname(at)) {
-      await fsyncFolder(at);
-      if (at === dirname(at)) break;
-    }
+    if (made !== undefined) await settleRoot(root, dirname(made));
+    // Whoever made it may have died, or not have come to that yet. What we can't flush, we can't have made either.
+    else if (await isUnused(root)) await settleRoot(root, "/").catch(() => {});
   } catch (error) {
     const code = codeOf(error);
     if (code === "ENOTDIR" || code === "EEXIST") {
@@ -68,6 +65,19 @@ async function makeRoot(name: string, root: string): Promise<void> {
     }
     throw fileError(name, error, "make the folder", root);
   }
+}
+
+/** Makes the names of the root and of the folders above it durable, those in `top` the last. */
+async function settleRoot(root: string, top: string): Promise<void> {
+  for (let at = root; at.length >= top.length; at = dirname(at)) {
+    await fsyncFolder(at);
+    if (at === dirname(at)) break;
+  }
+}
+
+/** Whether nobody has put anything there, which they do when the root is durable. */
+async function isUnused(root: string): Promise<boolean> {
+  return (await readdir(root, { withFileTypes: true })).every((entry) => entry.name === TEMP_FOLDER);
 }
 
 function fileDriver(name: string, root: string): Driver {
@@ -118,8 +128,9 @@ function fileDriver(name: string, root: string): Driver {
     try {
       if (created) await folders.settle(parentOf(key));
     } catch (error) {
-      // Without its folder, the object was deleted again by now, and the deletion sees to its own durability.
       if (codeOf(error) !== "ENOENT") throw fileError(name, error, "make durable", pathOf(key));
+      // Without its folder, the object was deleted again by now, and the deletion sees to its own durability; unless all is gone.
+      await checkRoot();
     }
     await discard();
     return created;

@@ -68,13 +68,17 @@ function* batches(parts: ByteParts): Generator<Uint8Array[], void, void> {
   if (batch.length > 0) yield batch;
 }
 
-/** Removes what dead processes left behind. What can't be looked at or removed stays. */
+/**
+ * Removes what dead processes left behind. What can't be looked at or removed stays, and so does what has an object's name as well: by its
+ * two names those who come after know that nobody may have made that object durable.
+ */
 export async function removeLeftovers(root: string, now: number): Promise<void> {
   const folder = join(root, TEMP_FOLDER);
   for (const { name } of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
     const path = join(folder, name);
     try {
-      if (now - (await lstat(path)).mtimeMs >= LEFTOVER_AGE_MS) await unlink(path);
+      const { mtimeMs, nlink } = await lstat(path);
+      if (nlink === 1 && now - mtimeMs >= LEFTOVER_AGE_MS) await unlink(path);
     } catch {
       // Another process was quicker, or it isn't ours to remove; either way it does no harm.
     }
