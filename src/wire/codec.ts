@@ -1,11 +1,7 @@
 /** What differs between streams: which messages each one carries. */
-import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import {
-  type DownloadResponse,
-  DownloadResponseSchema,
-  type UploadRequest,
-  UploadRequestSchema,
-} from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { DownloadResponseSchema, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { encodeFileEnd, encodeHeader } from "./entries.ts";
 import type { DownloadMessage, UploadMessage } from "./messages.ts";
 
 /** How messages of one stream become bytes and back. */
@@ -38,13 +34,22 @@ export function wholeCodec<D extends DescMessage>(schema: D): Codec<{ readonly c
 export const uploadCodec: Codec<UploadMessage> = {
   chunkTag: (UploadRequestSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
   decode: (bytes) => fromBinary(UploadRequestSchema, bytes, readOptions).message,
-  // An object literal instead of `create`, which looks at each field of the value again.
-  encode: (message) => toBinary(UploadRequestSchema, { $typeName: UploadRequestSchema.typeName, message } as UploadRequest),
+  encode(message) {
+    const { file, fileEnd } = UploadRequestSchema.field;
+    if (message.case === "file") return encodeHeader(file.number, message.value);
+    if (message.case === "fileEnd") return encodeFileEnd(fileEnd.number, message.value);
+    return toBinary(UploadRequestSchema, create(UploadRequestSchema, { message }));
+  },
 };
 
 /** A message of DownloadResponse. */
 export const downloadCodec: Codec<DownloadMessage> = {
   chunkTag: (DownloadResponseSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
   decode: (bytes) => fromBinary(DownloadResponseSchema, bytes, readOptions).message,
-  encode: (message) => toBinary(DownloadResponseSchema, { $typeName: DownloadResponseSchema.typeName, message } as DownloadResponse),
+  encode(message) {
+    const { file, fileEnd } = DownloadResponseSchema.field;
+    if (message.case === "file") return encodeHeader(file.number, message.value);
+    if (message.case === "fileEnd") return encodeFileEnd(fileEnd.number, message.value);
+    return toBinary(DownloadResponseSchema, create(DownloadResponseSchema, { message }));
+  },
 };

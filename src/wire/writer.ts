@@ -10,12 +10,12 @@ import { PREFIX_BYTES } from "./reader.ts";
 
 /** Chunks up to this size are copied, in about as long as it takes to write one more buffer. */
 const COPY_BYTES = 8 * 1024;
-/** The buffer for small messages. Never written to twice: what is in it may still wait for the socket. */
+/** A buffer for small messages. */
 const SLAB_BYTES = 64 * 1024;
 /** Prefix, tag and a length of up to 2^28 - 1. */
 const MAX_CHUNK_HEAD_BYTES = PREFIX_BYTES + 5;
 
-/** Gives the buffers that carry the messages, in order; it keeps views of large chunks. */
+/** Gives the buffers that carry the messages, in order, with views of large chunks among them. It writes over its own when it is called again. */
 export type MessageWriter<M> = (messages: readonly M[]) => Uint8Array[];
 
 /** A writer of one stream. Chunks over `maxChunkBytes` become several messages. */
@@ -23,8 +23,11 @@ export function createMessageWriter<M extends { case?: string | undefined; value
   codec: Codec<M>,
   maxChunkBytes: number = MAX_CHUNK_BYTES,
 ): MessageWriter<M> {
-  /** Made when the first message comes: idle streams hold nothing. */
-  let slab = Buffer.alloc(0);
+  /** Made as they are needed: idle streams hold nothing. */
+  const slabs: Buffer[] = [];
+  /** Of the slabs: how many are in use, the last of which is being filled. */
+  let taken = 0;
+  let slab: Buffer = Buffer.alloc(0);
   /** Bytes of the slab that are used. */
   let used = 0;
   /** Where in the slab the bytes begin that aren't among the buffers yet. */
@@ -39,7 +42,8 @@ export function createMessageWriter<M extends { case?: string | undefined; value
   function reserve(size: number, buffers: Uint8Array[]): void {
     if (used + size <= slab.length) return;
     flush(buffers);
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slab = slabs[taken] ??= Buffer.allocUnsafeSlow(SLAB_BYTES);
+    taken++;
     used = 0;
     from = 0;
   }
@@ -84,6 +88,10 @@ export function createMessageWriter<M extends { case?: string | undefined; value
 
   return (messages) => {
     const buffers: Uint8Array[] = [];
+    slab = slabs[0] ?? slab;
+    taken = slabs.length > 0 ? 1 : 0;
+    used = 0;
+    from = 0;
     for (const message of messages) {
       if (message.case !== "chunk") {
         other(message, buffers);

@@ -36,7 +36,7 @@ export async function* download(
   yield [{ type: "start", run: resolved.run, commit: resolved.seq }];
 
   const range = query.range && (await checkRange(resolved, path, query.range));
-  const queue: Sending[] = [];
+  const queue = new Set<Sending>();
   const entries = resolved.view.entries({
     path,
     ...(query.startAfter ? { startAfter: query.startAfter } : {}),
@@ -119,29 +119,27 @@ function plan(
   entry: StoredEntry,
   range: { from: number; to: number } | undefined,
   held: ReadonlyMap<string, number> | undefined,
-  queue: Sending[],
+  queue: Set<Sending>,
 ): Piece<Sending>[] {
   const size = entry.size ?? 0;
   const from = range?.from ?? Math.min(size, held?.get(entry.path) ?? 0);
   const to = range?.to ?? size;
   const sending: Sending = { entry, from, to, rangeCrc: range ? 0 : undefined, left: to - from };
-  queue.push(sending);
+  queue.add(sending);
   return sending.left > 0 ? [...piecesOf(entry.extents, from, to, sending)] : [];
 }
 
 // Sends the entries before `until`, which have no bytes to wait for, and begins `until`.
-function drain(queue: Sending[], until: Sending | undefined, events: DownloadEvent[], totals: { files: number }): void {
-  let taken = 0;
+function drain(queue: Set<Sending>, until: Sending | undefined, events: DownloadEvent[], totals: { files: number }): void {
   for (const sending of queue) {
     if (sending !== until && sending.left > 0) break;
-    taken++;
+    queue.delete(sending);
     const { entry } = sending;
     events.push({ type: "file", entry: withoutExtents(entry), offset: sending.from });
     if (entry.type !== "folder") totals.files++;
     if (sending === until) break;
     if (entry.type === "file") events.push({ type: "fileEnd", size: entry.size ?? 0, crc32c: entry.crc32c ?? 0 });
   }
-  queue.splice(0, taken);
 }
 
 function addChunks(events: DownloadEvent[], bytes: Uint8Array): void {
