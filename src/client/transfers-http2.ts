@@ -1,5 +1,6 @@
 /** Uploads and downloads straight on HTTP/2 streams, by the same codec as the server's. */
 import { constants } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { ArtifactsService, DownloadRequestSchema, UploadResponseSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { downloadCodec, uploadCodec } from "../wire/codec.ts";
 import { readBatches } from "../wire/inbound.ts";
@@ -36,7 +37,10 @@ export function createHttp2Transfers(options: CallerOptions, caller: Caller = cr
       const running = await caller.call(download.name, downloadOptions);
       sendRequest(running, DownloadRequestSchema, request);
       try {
-        yield* readBatches(running.stream, createMessageReader(downloadCodec, readerLimits), running.failure);
+        // A good status may have come, and the connection have gone, while bytes before it were still unread.
+        const lost = () =>
+          running.failure() ?? new ConnectError("the connection was lost before the end of the answer was read", Code.Unavailable);
+        yield* readBatches(running.stream, createMessageReader(downloadCodec, readerLimits), lost);
         const failure = running.failure();
         if (failure !== undefined) throw failure;
       } finally {
