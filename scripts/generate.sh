@@ -34,7 +34,7 @@ PATH="$PWD/$tools/bin:$PATH" "$python" -m grpc_tools.protoc --proto_path=proto \
   proto/dstack/artifacts/v1/*.proto
 : > "$python_out/dstack/artifacts/v1/__init__.py"
 
-if [ "$target" != . ] && ! diff -r "$target/gen" gen; then
+if [ "$target" != . ] && ! diff -r --exclude __pycache__ "$target/gen" gen; then
   echo "gen/ is not current: run npm run generate" >&2
   exit 1
 fi
