@@ -6,6 +6,9 @@ import { deletedSeqAfter } from "../log.ts";
 import { manifestLocations } from "../manifests/index.ts";
 import type { UploadRecord } from "./uploads.ts";
 
+/** Runs that are read at once: a store's answers take long, and names of runs are kept for ever. */
+const RUNS_AT_ONCE = 16;
+
 /** The keys of all data objects that something reaches, as records name them. */
 export async function markReachable(context: Context, project: string, uploads: Iterable<UploadRecord>): Promise<ReadonlySet<string>> {
   const { objects, log, tags, views } = context;
@@ -43,7 +46,14 @@ export async function markReachable(context: Context, project: string, uploads: 
 
   // Tags first: the first commit of a tagged run is in its log then, so that it is found there although the tag be removed meanwhile.
   const all = await tags.all(project);
-  for await (const { key } of objects.list(runsPrefix(project))) await markRun(lastSegment(key));
+  let names: string[] = [];
+  for await (const { key } of objects.list(runsPrefix(project))) {
+    names.push(lastSegment(key));
+    if (names.length < RUNS_AT_ONCE) continue;
+    await Promise.all(names.map(markRun));
+    names = [];
+  }
+  await Promise.all(names.map(markRun));
   for (const { info } of all) await markView(info.run, info.commit);
   // The data of a live upload isn't judged; what a copy or a tag points at is another's.
   for (const { start, live } of uploads) {
