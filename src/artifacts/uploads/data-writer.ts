@@ -15,8 +15,8 @@ import type { Holder, MemoryBudget } from "./memory-budget.ts";
 export const CHECKED_PIECE_BYTES = 1024 * 1024;
 /** Pieces in one data object at the most, since each takes some hundred bytes of memory until the object is put, however small its file. */
 export const OBJECT_PIECES = 8192;
-/** An object's first buffer, so that many uploads of a few bytes hold little. */
-const FIRST_BUFFER_BYTES = 16 * 1024;
+/** An object's buffers until it fills a large one, so that many uploads of a few bytes hold little more than those. */
+const SMALL_BUFFER_BYTES = 16 * 1024;
 /** Data objects of one upload that are put at once. */
 const PUTS_IN_FLIGHT = 4;
 
@@ -172,9 +172,11 @@ export class DataWriter implements Holder {
   }
 
   #keep(object: OpenObject, part: Uint8Array): void {
+    const pool = this.#options.budget.buffers;
     for (let at = 0; at < part.length; ) {
       if (object.room === 0) {
-        const buffer = object.buffers.length === 0 ? Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES) : this.#options.budget.buffers.take();
+        const held = object.buffers.length * SMALL_BUFFER_BYTES;
+        const buffer = held < pool.bufferBytes ? Buffer.allocUnsafeSlow(SMALL_BUFFER_BYTES) : pool.take();
         object.buffers.push(buffer);
         object.room = buffer.length;
       }
@@ -229,7 +231,7 @@ export class DataWriter implements Holder {
       const created = await this.#options.put(object.key, [...filled(buffers, room), ...ending], crc);
       if (!created) throw new StoreError("failed", `the store already has ${object.key}, which was to be made now`);
       // Only now: of a put that failed, something may still be under way.
-      for (const buffer of buffers.slice(1)) budget.buffers.give(buffer);
+      for (const buffer of buffers) if (buffer.length === budget.buffers.bufferBytes) budget.buffers.give(buffer);
     } catch (error) {
       this.#failure ??= { error };
     } finally {
