@@ -16,7 +16,7 @@ export interface OursOptions {
   readonly profile?: string | undefined;
 }
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 export const NO_USAGE: Usage = { cpuSeconds: 0, peakBytes: 0 };
 
 export function library(options: OursOptions): Promise<Contender> {
