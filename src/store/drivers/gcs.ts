@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
 import { crc32c } from "../../lib/crc32c.ts";
-import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions } from "../driver.ts";
+import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions, ReadOptions } from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { base64OfCrc32c, bodyOf, sizeOf } from "./cloud/bytes.ts";
@@ -93,9 +93,9 @@ export async function openGcs(url: string, env: NodeJS.ProcessEnv = process.env)
     return answer.status === 200;
   }
 
-  async function read(key: string, range: ObjectRange | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async function read(key: string, range: ObjectRange | undefined, { signal, allocate }: ReadOptions): Promise<Uint8Array> {
     const headers: Record<string, string> = range ? { range: `bytes=${range.offset}-${range.offset + range.length - 1}` } : {};
-    const answer = await request("/storage/v1", { object: key, alt: "media" }, [200, 206], { method: "GET", headers, signal });
+    const answer = await request("/storage/v1", { object: key, alt: "media" }, [200, 206], { method: "GET", headers, signal, allocate });
     if (range !== undefined) {
       if (answer.status !== 206) throw new StoreError("unsupported", `${name}: the store doesn't read ranges of objects`);
       return answer.body;
@@ -132,7 +132,7 @@ export async function openGcs(url: string, env: NodeJS.ProcessEnv = process.env)
   const driver: Driver = {
     name,
     putIfAbsent: (key, body, options) => call("writing", key, options.signal, () => putIfAbsent(key, body, options)),
-    read: (key, range, options) => call("reading", key, options?.signal, () => read(key, range, options?.signal)),
+    read: (key, range, options = {}) => call("reading", key, options.signal, () => read(key, range, options)),
     list: (keyPrefix, options = {}) => call("listing", keyPrefix, options.signal, () => list(keyPrefix, options)),
     delete: (key, options) =>
       call("deleting", key, options?.signal, async () => {

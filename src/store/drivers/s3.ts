@@ -3,7 +3,17 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import { crc32c, crc32cOfParts } from "../../lib/crc32c.ts";
-import type { ByteParts, CallOptions, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions } from "../driver.ts";
+import type {
+  ByteParts,
+  CallOptions,
+  Driver,
+  ListOptions,
+  ObjectInfo,
+  ObjectPage,
+  ObjectRange,
+  PutOptions,
+  ReadOptions,
+} from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { base64OfCrc32c, bodyOf, collect, sizeOf } from "./cloud/bytes.ts";
@@ -14,6 +24,7 @@ import { loadSdk } from "./cloud/sdk.ts";
 import { checkKey } from "./keys.ts";
 import { openClient } from "./s3/client.ts";
 import { diagnose, s3Error } from "./s3/errors.ts";
+import type { RequestOptions } from "./s3/ranges.ts";
 import { parseS3Url } from "./s3/url.ts";
 
 /** An object's CRC32C is kept in its metadata too, for stores that don't know S3's own checksums. */
@@ -91,9 +102,10 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
     }
   }
 
-  async function read(key: string, range: ObjectRange | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async function read(key: string, range: ObjectRange | undefined, { signal, allocate }: ReadOptions): Promise<Uint8Array> {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
-    const answer = await client.send(new sdk.GetObjectCommand({ ...common, Key: key, ...(Range ? { Range } : {}) }), sendOptions(signal));
+    const command = new sdk.GetObjectCommand({ ...common, Key: key, ...(Range ? { Range } : {}) });
+    const answer = await client.send(command, sendOptions(signal, allocate));
     const body = answer.Body as Readable;
     if (range !== undefined && answer.ContentRange === undefined) {
       body.destroy();
@@ -134,7 +146,7 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
   const driver: Driver = {
     name,
     putIfAbsent: (key, body, options) => call(`writing ${key}`, options.signal, () => putIfAbsent(key, body, options)),
-    read: (key, range, options) => call(`reading ${key}`, options?.signal, () => read(key, range, options?.signal)),
+    read: (key, range, options = {}) => call(`reading ${key}`, options.signal, () => read(key, range, options)),
     list: (prefix, options = {}) => call(`listing ${prefix}`, options.signal, () => list(prefix, options)),
     delete: (key, options?: CallOptions) =>
       call(`deleting ${key}`, options?.signal, async () => {
@@ -164,8 +176,8 @@ function askForChecksums(client: S3Client): void {
   );
 }
 
-function sendOptions(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
-  return signal === undefined ? {} : { abortSignal: signal };
+function sendOptions(signal: AbortSignal | undefined, allocate?: ReadOptions["allocate"]): RequestOptions {
+  return { ...(signal && { abortSignal: signal }), ...(allocate && { allocate }) };
 }
 
 function md5(body: ByteParts): string {

@@ -2,6 +2,7 @@
 import http from "node:http";
 import https from "node:https";
 import { Readable } from "node:stream";
+import type { ReadOptions } from "../../driver.ts";
 import { collect, collectSmall } from "../cloud/bytes.ts";
 import type { Connections } from "../cloud/connections.ts";
 import { lengthOf, originOf } from "../cloud/ranges.ts";
@@ -12,6 +13,8 @@ export interface HttpRequest {
   readonly headers: Record<string, string>;
   readonly body?: Buffer | Readable;
   readonly signal: AbortSignal | undefined;
+  /** Gives memory for the body where it is a range. */
+  readonly allocate?: ReadOptions["allocate"];
 }
 
 export interface HttpAnswer {
@@ -34,13 +37,13 @@ export async function send(connections: Connections, request: HttpRequest): Prom
   return { status, headers, body: length === undefined ? await collectSmall(body) : await collect(body, Number(length)) };
 }
 
-function begin(connections: Connections, { method, url, headers, body, signal }: HttpRequest): Promise<Response> {
+function begin(connections: Connections, { method, url, headers, body, signal, allocate }: HttpRequest): Promise<Response> {
   const { ranges } = connections;
   const length = lengthOf(headers);
   if (ranges && length !== undefined) {
     const { protocol, hostname, port, host, pathname, search } = new URL(url);
     const target = pathname + search;
-    return ranges.read({ origin: originOf(protocol, hostname, port), target, headers: { host, ...headers }, length, signal });
+    return ranges.read({ origin: originOf(protocol, hostname, port), target, headers: { host, ...headers }, length, signal, allocate });
   }
   return new Promise((resolve, reject) => {
     const secure = url.startsWith("https:");

@@ -3,6 +3,7 @@ import http from "node:http";
 import net from "node:net";
 import { Duplex, Readable } from "node:stream";
 import tls from "node:tls";
+import type { ReadOptions } from "../../../driver.ts";
 import { CutOffError } from "../bytes.ts";
 import { parseHead, type RangeHead } from "./head.ts";
 
@@ -24,6 +25,8 @@ export interface RangeRequest {
   /** Bytes that are asked for. */
   readonly length: number;
   readonly signal: AbortSignal | undefined;
+  /** Gives memory for the range, as a driver's caller does. */
+  readonly allocate?: ReadOptions["allocate"];
 }
 
 export interface RangeAnswer {
@@ -42,7 +45,7 @@ interface Exchange {
   readonly request: RangeRequest;
   readonly resolve: (answer: RangeAnswer) => void;
   readonly reject: (error: unknown) => void;
-  range?: { readonly head: RangeHead; readonly body: Buffer; received: number };
+  range?: { readonly head: RangeHead; readonly body: Uint8Array; received: number };
   /** Hands an answer of another form to Node's own parser. */
   replay?: Duplex;
 }
@@ -118,7 +121,8 @@ export class Connection {
       const head = parseHead(begun, exchange.request.length);
       if (head === "other" || (head === "incomplete" && begun.length === this.#head.length)) return this.#handOn(exchange, begun);
       if (head === "incomplete") return true;
-      const body = Buffer.allocUnsafeSlow(head.contentLength);
+      const { allocate = Buffer.allocUnsafeSlow } = exchange.request;
+      const body = allocate(head.contentLength).subarray(0, head.contentLength);
       exchange.range = { head, body, received: begun.copy(body, 0, head.length) };
     }
     const { head, body, received } = exchange.range;
@@ -190,7 +194,7 @@ function textOf({ target, headers }: RangeRequest): string {
   return `GET ${target} HTTP/1.1\r\n${fields.join("")}\r\n`;
 }
 
-function oneChunk(bytes: Buffer): Readable {
+function oneChunk(bytes: Uint8Array): Readable {
   return new Readable({
     read() {
       if (bytes.length > 0) this.push(bytes);
