@@ -14,7 +14,8 @@ import google_crc32c
 import grpc
 import pytest
 from dstack import artifacts
-from dstack.artifacts import Client, _connection, _download, _messages, _paths, _retry, _settings, _status, _upload, _walk
+from dstack.artifacts import Client, _chunks, _download, _messages, _paths, _retry, _settings, _status, _upload, _walk
+from dstack.artifacts._crc32c import extend_by_tail
 from dstack.artifacts._incoming import Wanted
 from dstack.artifacts.v1.errors_pb2 import ErrorReason
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -333,4 +334,11 @@ def check_tree(folder: str, expected: Json) -> None:
 def test_a_message_is_taken_as_a_chunk_only_if_it_is_nothing_else() -> None:
     for length in (0, 1, 127, 128, 16384, 1 << 20):
         block = os.urandom(length)
-        assert _connection._deserialize(_connection.chunk_message(block)) == block
+        assert _chunks.deserialize(_chunks.chunk_message(block)) == block
+
+
+def test_a_checksum_is_extended_by_the_end_of_a_message() -> None:
+    for head in range(9):
+        for length in (0, 1, 1 << 20):
+            data, before = os.urandom(head + length), int.from_bytes(os.urandom(4), "big")
+            assert extend_by_tail(before, memoryview(data)[head:]) == google_crc32c.extend(before, data[head:])

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 import grpc
 
 from ._cancel import Call, current
+from ._chunks import Received, deserialize, serialize
 from ._errors import DstackError
 from ._retry import Patience
 from ._settings import Settings, grpc_target
@@ -39,14 +40,9 @@ _CONNECT_TIMEOUT_MS = 5000
 _SYSTEM_ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["ArtifactsService"].full_name
-# A message that is all one chunk: the field's tag, a varint of its length, the bytes.
-_VARINT_BITS, _VARINT_MORE = 0x7F, 0x80
-_CHUNK_TAG = (pb.UploadRequest.CHUNK_FIELD_NUMBER << 3 | 2).to_bytes(1, "big")
 
 UploadMethod: TypeAlias = "grpc.StreamUnaryMultiCallable[pb.UploadRequest | bytes, pb.UploadResponse]"
-# A message, or the bytes of one that is all a chunk.
-Incoming: TypeAlias = "pb.DownloadResponse | bytes"
-DownloadMethod: TypeAlias = "grpc.UnaryStreamMultiCallable[pb.DownloadRequest, Incoming]"
+DownloadMethod: TypeAlias = "grpc.UnaryStreamMultiCallable[pb.DownloadRequest, Received]"
 
 
 class Channel:
@@ -61,13 +57,13 @@ class Channel:
         # As the stub's own, but for chunks, which are most of the bytes: those are not copied into messages and out of them.
         self.upload: UploadMethod = self.channel.stream_unary(
             f"/{_SERVICE}/Upload",
-            request_serializer=_serialize,
+            request_serializer=serialize,
             response_deserializer=pb.UploadResponse.FromString,
         )
         self.download: DownloadMethod = self.channel.unary_stream(
             f"/{_SERVICE}/Download",
             request_serializer=pb.DownloadRequest.SerializeToString,
-            response_deserializer=_deserialize,
+            response_deserializer=deserialize,
         )
 
     def is_usable(self) -> bool:
@@ -189,39 +185,6 @@ class Connection:
             raise self.error(failure_of(error), doing) from error
 
 
-def _serialize(message: pb.UploadRequest | bytes) -> bytes:
-    return message if isinstance(message, bytes) else message.SerializeToString()
-
-
-def chunk_message(chunk: bytes) -> bytes:
-    """An UploadRequest with nothing but a chunk, as it travels."""
-    return b"".join((_CHUNK_TAG, _varint(len(chunk)), chunk))
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > _VARINT_BITS:
-        out.append(number & _VARINT_BITS | _VARINT_MORE)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _deserialize(data: bytes) -> pb.DownloadResponse | bytes:
-    """The bytes of a message that is all one chunk, else the message."""
-    if data[:1] == _CHUNK_TAG:
-        length = shift = 0
-        for at in range(1, min(len(data), 6)):
-            byte = data[at]
-            length |= (byte & _VARINT_BITS) << shift
-            shift += 7
-            if not byte & _VARINT_MORE:
-                if at + 1 + length == len(data):
-                    return data[at + 1 :]
-                break
-    return pb.DownloadResponse.FromString(data)
-
-
 def _open(settings: Settings) -> grpc.Channel:
     target, secure = grpc_target(settings.url)
     ping_ms = max(1, int(settings.timeout * _MS / _PINGS_PER_TIMEOUT))
@@ -229,6 +192,8 @@ def _open(settings: Settings) -> grpc.Channel:
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
+        # Else gRPC widens the window by what it measures, and hundreds of megabytes wait in memory for a slow disk.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.keepalive_time_ms", ping_ms),
         ("grpc.keepalive_timeout_ms", ping_ms),
         ("grpc.http2.max_pings_without_data", 0),

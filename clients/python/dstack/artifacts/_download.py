@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import grpc
 
+from ._chunks import Received
 from ._connection import Connection
 from ._errors import ArtifactsDownloadError
 from ._incoming import DamagedError, Found, Incoming, Wanted, adopt, find, wanted_of
@@ -121,7 +122,7 @@ class _Transfer:
             try:
                 with receive(self._connection, request) as messages:
                     for message in messages:
-                        if isinstance(message, pb.DownloadResponse) and message.HasField("start"):
+                        if not isinstance(message, memoryview) and message.HasField("start"):
                             self._pinned.see(message.start.run, message.start.commit)
                         else:
                             sink.take(message)
@@ -187,16 +188,16 @@ class _Sink:
         self._wanted = self._file = None
         self._found.pop(path, None)
 
-    def take(self, message: pb.DownloadResponse | bytes) -> None:
+    def take(self, message: Received) -> None:
         """The next message."""
-        if isinstance(message, bytes):
+        if isinstance(message, memoryview):
             self._chunk(message)
             return
         match message.WhichOneof("message"):
             case "file":
                 self._begin(message.file)
             case "chunk":
-                self._chunk(message.chunk)
+                self._chunk(memoryview(message.chunk))
             case "file_end":
                 self._end()
 
@@ -215,7 +216,7 @@ class _Sink:
         else:
             self._wanted, self._offset = wanted_of(header), header.offset
 
-    def _chunk(self, block: bytes) -> None:
+    def _chunk(self, block: memoryview) -> None:
         self.received += len(block)
         file = self._open()
         file.write(block)

@@ -9,8 +9,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-import google_crc32c
-
+from ._crc32c import extend_by_tail
 from ._errors import ArtifactsDownloadError
 from ._messages import PERMISSION_BITS, nanoseconds_of
 from ._partial import OPEN_FILE, crc32c_of, is_ours, open_partial
@@ -113,15 +112,14 @@ class Incoming:
                 os.close(self._file)
                 raise
 
-    def write(self, block: bytes) -> None:
-        """Writes the next bytes."""
-        self._crc32c = google_crc32c.extend(self._crc32c, block)
+    def write(self, block: memoryview) -> None:
+        """Writes the next bytes, the last ones of those that are viewed."""
+        self._crc32c = extend_by_tail(self._crc32c, block)
         with failing(self._final.shown):
-            view = memoryview(block)
-            while view:
-                written = os.pwrite(self._file, view, self.length)
+            while block:
+                written = os.pwrite(self._file, block, self.length)
                 self.length += written
-                view = view[written:]
+                block = block[written:]
 
     def finish(self) -> None:
         """Checks the whole file, and gives it its attributes and its name."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import google_crc32c
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ._connection import chunk_message
+from ._chunks import chunk_message
 from ._errors import ArtifactsUploadError
 from ._paths import quote
 from ._types import EntryType

@@ -11,10 +11,6 @@ Item = TypeVar("Item")
 
 # Bytes that wait between the threads. More gains nothing, and is memory.
 _WAITING_BYTES = 4 * 1024 * 1024
-# glibc's malloc gives blocks above a threshold back to the system when they are freed, so that each chunk's memory is mapped and cleared
-# anew, which takes a third of a transfer's CPU time. It raises the threshold to the size of the largest block that was freed so: like this.
-_LARGEST_BLOCK_BYTES = 16 * 1024 * 1024
-bytearray(_LARGEST_BLOCK_BYTES)
 # What an item costs beside its bytes.
 _ITEM_BYTES = 1024
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import grpc
 
+from ._chunks import Received
 from ._connection import Connection
 from ._errors import ArtifactsDownloadError
 from ._messages import nanoseconds_of
@@ -78,10 +79,10 @@ class _Reader:
             request.range.CopyFrom(pb.ByteRange(offset=self.position, length=length))
         return request
 
-    def take(self, message: pb.DownloadResponse | bytes) -> bytes | None:
+    def take(self, message: Received) -> bytes | None:
         """The next message; gives the bytes of a chunk."""
-        if isinstance(message, bytes):
-            return self._chunk(message)
+        if isinstance(message, memoryview):
+            return self._chunk(bytes(message))
         match message.WhichOneof("message"):
             case "start":
                 self._pinned.see(message.start.run, message.start.commit)
