@@ -6,6 +6,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import http from "node:http";
 import { parseArgs } from "node:util";
+import { BufferPool } from "../src/lib/buffer-pool.ts";
 import { crc32cOfParts } from "../src/lib/crc32c.ts";
 import type { Driver } from "../src/store/driver.ts";
 import { openAzure } from "../src/store/drivers/azure.ts";
@@ -19,6 +20,7 @@ const OBJECT_BYTES = 16 * MIB;
 /** As a download asks for them. */
 const READ_BYTES = 4 * MIB;
 const AT_ONCE = 4;
+const buffers = new BufferPool(READ_BYTES, AT_ONCE);
 
 const { values } = parseArgs({ options: { mib: { type: "string", default: "512" } } });
 const objects = Math.max(1, Math.floor((Number(values.mib) * MIB) / OBJECT_BYTES));
@@ -41,7 +43,11 @@ for (const [name, start] of Object.entries(STORES)) {
   const driver = await (OPEN[name] as (typeof OPEN)[string])(url, env);
   await report(name, {
     put: async (i) => void (await driver.putIfAbsent(`data/${i}`, body, { crc32c })),
-    read: async (i, offset) => void (await driver.read(`data/${i}`, { offset, length: READ_BYTES })),
+    async read(i, offset) {
+      const buffer = buffers.take();
+      await driver.read(`data/${i}`, { offset, length: READ_BYTES }, { allocate: () => buffer });
+      buffers.give(buffer);
+    },
     close: async () => {
       await driver.close();
       await store.stop();

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
 import type { ContainerClient, StoragePipelineOptions } from "@azure/storage-blob";
 import { crc32c, crc32cOfParts } from "../../lib/crc32c.ts";
-import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions } from "../driver.ts";
+import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions, ReadOptions } from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { azureError, diagnose } from "./azure/errors.ts";
 import { type AzureAccess, parseAzureUrl } from "./azure/url.ts";
@@ -61,11 +61,11 @@ export async function openAzure(url: string, env: NodeJS.ProcessEnv = process.en
     }
   }
 
-  async function read(key: string, range: ObjectRange | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async function read(key: string, range: ObjectRange | undefined, { signal, allocate }: ReadOptions): Promise<Uint8Array> {
     const answer = await container
       .getBlobClient(key)
       .download(range?.offset ?? 0, range?.length, { maxRetryRequests: 0, ...abortBy(signal) });
-    const bytes = await collect(answer.readableStreamBody as Readable, answer.contentLength ?? 0);
+    const bytes = await collect(answer.readableStreamBody as Readable, answer.contentLength ?? 0, allocate);
     if (range !== undefined) {
       // Azure refuses a range that starts at the end; Azurite answers with nothing (206, `bytes 5-4/5`).
       if (bytes.length === 0) throw new StoreError("outOfRange", `${name}: ${key} ends before ${range.offset}`);
@@ -98,7 +98,7 @@ export async function openAzure(url: string, env: NodeJS.ProcessEnv = process.en
   const driver: Driver = {
     name,
     putIfAbsent: (key, body, options) => call(`writing ${key}`, options.signal, () => putIfAbsent(key, body, options)),
-    read: (key, range, options) => call(`reading ${key}`, options?.signal, () => read(key, range, options?.signal)),
+    read: (key, range, options = {}) => call(`reading ${key}`, options.signal, () => read(key, range, options)),
     list: (prefix, options = {}) => call(`listing ${prefix}`, options.signal, () => list(prefix, options)),
     delete: (key, options) =>
       call(`deleting ${key}`, options?.signal, async () => {

@@ -111,7 +111,7 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
       body.destroy();
       throw new StoreError("unsupported", `${name}: the store doesn't read ranges of objects`);
     }
-    const bytes = await collect(body, answer.ContentLength ?? 0);
+    const bytes = await collect(body, answer.ContentLength ?? 0, allocate);
     if (range !== undefined) return bytes;
     const recorded = [answer.ChecksumCRC32C, answer.Metadata?.[CRC32C_METADATA]].filter((value) => value !== undefined);
     const found = base64OfCrc32c(crc32c(bytes));

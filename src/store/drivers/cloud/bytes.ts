@@ -1,6 +1,6 @@
 /** Bodies on their way to a store and back. */
 import { Readable } from "node:stream";
-import type { ByteParts } from "../../driver.ts";
+import type { ByteParts, ReadOptions } from "../../driver.ts";
 
 /** Below this, in bytes, joining parts costs less than a stream does. */
 const JOINED_BELOW = 64 * 1024;
@@ -38,7 +38,7 @@ export class CutOffError extends Error {
 }
 
 /** Reads a body of a known size into one buffer; rejects with the stream's error, or a CutOffError. A chunk that is all of it isn't copied. */
-export function collect(body: Readable, size: number): Promise<Uint8Array> {
+export function collect(body: Readable, size: number, allocate: ReadOptions["allocate"] = Buffer.allocUnsafeSlow): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     let bytes: Uint8Array | undefined;
     let received = 0;
@@ -47,7 +47,7 @@ export function collect(body: Readable, size: number): Promise<Uint8Array> {
       if (end > size) body.destroy(new CutOffError(end, size));
       else if (chunk.length === size) bytes = chunk;
       else {
-        bytes ??= Buffer.allocUnsafeSlow(size);
+        bytes ??= allocate(size).subarray(0, size);
         bytes.set(chunk, received);
       }
       received = end;

@@ -34,7 +34,7 @@ interface Response {
 export async function send(connections: Connections, request: HttpRequest): Promise<HttpAnswer> {
   const { status, headers, body } = await begin(connections, request);
   const length = headers["content-length"];
-  return { status, headers, body: length === undefined ? await collectSmall(body) : await collect(body, Number(length)) };
+  return { status, headers, body: length === undefined ? await collectSmall(body) : await collect(body, Number(length), request.allocate) };
 }
 
 function begin(connections: Connections, { method, url, headers, body, signal, allocate }: HttpRequest): Promise<Response> {
