@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -63,13 +64,17 @@ class Server:
 
 
 class Proxy:
-    """Passes connections on to a server's Unix socket, counts bytes, and cuts the first connection behind some of them."""
+    """
+    Passes connections on to a server's Unix socket and counts bytes; cuts the first connection behind some of them, or holds up what goes
+    to the server for some milliseconds, as a long way does.
+    """
 
-    def __init__(self, folder: Path, url: str, cut_up: int | None = None, cut_down: int | None = None):
+    def __init__(self, folder: Path, url: str, cut_up: int | None = None, cut_down: int | None = None, late_ms: int = 0):
         self.url = f"unix://{folder}/proxy.sock"
         self.up = 0
         self.down = 0
         self._target = url.removeprefix("unix://")
+        self._late_seconds = {"up": late_ms / 1000, "down": 0.0}
         self._cut: dict[str, int | None] = {"up": cut_up, "down": cut_down}
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / "proxy.sock"))
@@ -105,6 +110,7 @@ class Proxy:
                 if cut is not None and getattr(self, direction) > cut:
                     self._cut[direction] = None
                     break
+                time.sleep(self._late_seconds[direction])
                 sink.sendall(block)
         except OSError:
             pass

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import ROOT, Server
+from dstack.artifacts import Client
+from servers import ROOT, Proxy, Server
 
 MIB = 1024 * 1024
 LIMIT = 150 * MIB
@@ -68,3 +73,18 @@ print(size, peak_rss_bytes())
     size, peak = map(int, done.stdout.split())
     assert size == 256 * MIB
     assert peak < LIMIT
+
+
+def test_what_is_sent_ahead_of_a_slow_reader_is_bounded(server: Server, project: str, proxy: Callable[..., Proxy]) -> None:
+    # A late answer to gRPC's pings looks like a line that holds much.
+    between = proxy(server, late_ms=50)
+    with Client(server.url, project=project) as client:
+        client.upload_bytes((bytes(MIB) for _ in range(256)), "f", run="r")
+    with Client(between.url, project=project) as client, contextlib.closing(client.stream("f", run="r")) as stream:
+        read = sum(len(block) for block in itertools.islice(stream, 64))
+        sent = -1
+        while sent < between.down:
+            sent = between.down
+            time.sleep(0.5)
+        assert read == 64 * MIB
+        assert sent - read < 16 * MIB

@@ -1,4 +1,4 @@
-"""Messages on the wire. Those that are all one chunk, which are most of the bytes, are not copied into protobuf's objects and out again."""
+"""Messages on the wire. Those of one chunk each, which are most of the bytes, are not copied into protobuf's objects and out of them."""
 
 from __future__ import annotations
 
