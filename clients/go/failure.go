@@ -111,6 +111,17 @@ func (a answer) lost() bool {
 	return a.reason == "" && (a.code == codes.Unavailable || a.code == codes.Canceled || a.code == codes.Internal)
 }
 
+// unreachable says whether there was no connection to begin with, which grpc-go says in words only: it dials or shakes hands. Whatever else
+// ends a connection comes later.
+func (a answer) unreachable() bool {
+	return a.lost() && (strings.Contains(a.message, "Error while dialing") || a.insecure())
+}
+
+// insecure says whether the two sides found no way to speak securely.
+func (a answer) insecure() bool {
+	return strings.Contains(a.message, "authentication handshake failed")
+}
+
 // retryable says whether the same call may succeed a little later.
 func (a answer) retryable() bool {
 	return a.lost() || a.code == codes.Unavailable || a.hasRetryAfter
@@ -125,9 +136,9 @@ func (c *Client) failure(err error, reached bool) error {
 	d := &DstackError{Message: oneLine(a.message), Reason: a.reason, Metadata: a.metadata, Err: err}
 	switch {
 	case a.reason != "":
-	case strings.Contains(a.message, "authentication handshake failed"):
+	case a.insecure():
 		d.Message = fmt.Sprintf("no secure connection to the server at %s: %s", c.url, oneLine(a.message))
-	case a.code == codes.Unavailable && !reached:
+	case a.unreachable() && !reached:
 		d.Message = fmt.Sprintf("no server at %s: start one with `dstack-artifacts serve`", c.url)
 	case a.lost():
 		d.Message = fmt.Sprintf("the connection to the server at %s was lost: %s", c.url, oneLine(a.message))

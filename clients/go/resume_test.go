@@ -267,6 +267,21 @@ func TestNoServerIsAnErrorAtOnce(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatIsCutAtFirstContactIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for name, bytes := range map[string]int64{"before the server speaks": 1, "in the first call": 150} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, sharedServer(t))
+			cuts := 0
+			p.up.at(bytes, func() bool { cuts++; return false })
+			if _, err := p.client(t).Runs(testContext(t)); err != nil || cuts != 1 {
+				t.Errorf("%v after %d cuts", err, cuts)
+			}
+		})
+	}
+}
+
 func TestAServerThatStartsLateIsFoundByTheSameClient(t *testing.T) {
 	t.Parallel()
 	s := newServer(shortDir(t), "")

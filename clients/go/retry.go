@@ -54,9 +54,11 @@ func (r *retrier) wait(ctx context.Context, err error) error {
 		r.deadline = time.Now().Add(r.client.timeout)
 	}
 	left := time.Until(r.deadline)
-	if !r.reached || !a.retryable() || left <= 0 {
+	if (a.unreachable() && !r.reached) || !a.retryable() || left <= 0 {
 		return r.client.failure(err, r.reached)
 	}
+	// Lost on a connection that was made: what was asked for may have been done, and only trying again can tell.
+	r.reached = true
 	timer := time.NewTimer(min(left, max(a.retryAfter, rand.N(longestWait(r.failures)))))
 	r.failures++
 	defer timer.Stop()
