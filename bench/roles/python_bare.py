@@ -16,7 +16,7 @@ from dstack.artifacts.v1.artifacts_pb2_grpc import ArtifactsServiceStub
 from python_usage import measured
 
 CHUNK_BYTES = 1024 * 1024
-# As our client has it.
+# As our client has it, but that gRPC may widen it here by what it measures.
 WINDOW_BYTES = 4 * 1024 * 1024
 
 

@@ -70,6 +70,7 @@ func (c *Client) download(ctx context.Context, ref Ref, config downloadConfig) (
 	}
 	defer d.close()
 	if err := d.run(ctx); err != nil {
+		d.tree.giveUp()
 		return nil, err
 	}
 	d.meter.done()

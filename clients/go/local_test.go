@@ -90,6 +90,31 @@ func TestAnUnreadableFileIsAnErrorThatNamesIt(t *testing.T) {
 	}
 }
 
+func TestADownloadThatFailsLeavesTheModesOfFoldersAsTheyWere(t *testing.T) {
+	t.Parallel()
+	dir, out := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(dir, "d", "a"), []byte("1"))
+	write(t, filepath.Join(dir, "d", "b"), []byte("1"))
+	if err := os.Chmod(filepath.Join(dir, "d"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, "d"), 0o755) })
+	c := newClient(t)
+	if _, err := c.Upload(testContext(t), dir, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(out, "d", "b"), 0o755), os.Chmod(filepath.Join(out, "d"), 0o555)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(filepath.Join(out, "d"), 0o755) })
+	if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out)); err == nil {
+		t.Error("a file became a folder")
+	}
+	if info, err := os.Stat(filepath.Join(out, "d")); err != nil || info.Mode().Perm() != 0o555 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
 func TestSkippedEntriesAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -6,8 +6,10 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -26,19 +28,14 @@ type tree struct {
 	isEmpty bool
 	// The folders from the top to the one that entries arrive for.
 	stack []*folder
-	// Modes that folders get at the end.
-	modes   []folderMode
+	// Modes that folders get at the end, by their paths.
+	modes   map[string]fs.FileMode
 	writers *writers
 	// Files that were found whole, by artifact path.
 	whole map[string]bool
 	// The file that arrived damaged last.
 	failed string
 	buffer []byte
-}
-
-type folderMode struct {
-	rel  string
-	mode fs.FileMode
 }
 
 // folder is an open folder; it is closed when the last file in it is done.
@@ -57,7 +54,7 @@ func (f *folder) release() {
 // openTree opens the place of a download: what is asked for is one file, which goes into local if that is a folder or ends in a
 // slash, else becomes it; or everything that is in a folder.
 func openTree(asked, local string, isFile bool) (*tree, error) {
-	t := &tree{asked: asked, local: local, whole: map[string]bool{}}
+	t := &tree{asked: asked, local: local, modes: map[string]fs.FileMode{}, whole: map[string]bool{}}
 	dir := local
 	if isFile {
 		dir, t.single = filepath.Split(local)
@@ -121,7 +118,7 @@ func (t *tree) folder(h *artifactsv1.EntryHeader) error {
 	}
 	_, err := t.enter(rel, h.Mode != nil)
 	if err == nil && h.Mode != nil {
-		t.modes = append(t.modes, folderMode{rel, fs.FileMode(h.GetMode()) & fs.ModePerm})
+		t.modes[rel] = fs.FileMode(h.GetMode()) & fs.ModePerm
 	}
 	return err
 }
@@ -167,12 +164,24 @@ func (t *tree) finish() error {
 	if err := t.writers.wait(); err != nil {
 		return err
 	}
-	for i := len(t.modes) - 1; i >= 0; i-- {
-		if err := t.stack[0].root.Chmod(t.modes[i].rel, t.modes[i].mode); err != nil {
-			return writeFailure(t.display(t.modes[i].rel), err)
+	return t.setModes()
+}
+
+func (t *tree) setModes() error {
+	// What is in a folder comes behind it in the order of paths.
+	paths := slices.Sorted(maps.Keys(t.modes))
+	for _, rel := range slices.Backward(paths) {
+		if err := t.stack[0].root.Chmod(rel, t.modes[rel]); err != nil {
+			return writeFailure(t.display(rel), err)
 		}
 	}
 	return nil
+}
+
+// giveUp sets the modes of folders as far as it can, for a download that failed, whose error goes before those here.
+func (t *tree) giveUp() {
+	_ = t.writers.wait()
+	_ = t.setModes()
 }
 
 func (t *tree) close() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 )
 
@@ -18,7 +19,7 @@ func (t *tree) enter(rel string, force bool) (*folder, error) {
 		top := t.top()
 		name, _, more := strings.Cut(strings.TrimPrefix(rel[len(top.rel):], "/"), "/")
 		next := joinPath(top.rel, name)
-		root, err := t.openFolder(top.root, name, force && !more)
+		root, err := t.openFolder(top.root, next, force && !more)
 		if err != nil {
 			return nil, t.folderFailure(next, err)
 		}
@@ -36,7 +37,8 @@ var (
 	errIsFile = errors.New("is not a folder here, but one in the artifact")
 )
 
-func (t *tree) openFolder(parent *os.Root, name string, force bool) (*os.Root, error) {
+func (t *tree) openFolder(parent *os.Root, rel string, force bool) (*os.Root, error) {
+	name := path.Base(rel)
 	err := parent.Mkdir(name, 0o777)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -54,6 +56,7 @@ func (t *tree) openFolder(parent *os.Root, name string, force bool) (*os.Root, e
 			if err := parent.Chmod(name, info.Mode().Perm()|0o700); err != nil {
 				return nil, err
 			}
+			t.modes[rel] = info.Mode().Perm()
 		}
 	}
 	return parent.OpenRoot(name)

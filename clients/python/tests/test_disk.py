@@ -156,6 +156,20 @@ def test_what_a_user_may_not_do(open_server: Server, work: Path) -> None:
     ], done.stderr
 
 
+def test_a_download_that_fails_leaves_the_modes_of_folders_as_they_were(client: Client, work: Path) -> None:
+    for name in ("a", "b"):
+        (work / "in/d").mkdir(parents=True, exist_ok=True)
+        (work / "in/d" / name).write_bytes(b"1")
+    (work / "in/d").chmod(0o555)
+    client.upload("in", "", run="r")
+    (work / "out/d/b").mkdir(parents=True)
+    (work / "out/d").chmod(0o555)
+    with pytest.raises(artifacts.ArtifactsDownloadError, match="folder"):
+        client.download("r", local_path="out")
+    assert stat.S_IMODE((work / "out/d").stat().st_mode) == 0o555
+    assert (work / "out/d/a").read_bytes() == b"1"
+
+
 def test_a_file_with_another_name_is_not_changed_there(client: Client, work: Path) -> None:
     (work / "in").write_bytes(b"same")
     (work / "in").chmod(0o600)

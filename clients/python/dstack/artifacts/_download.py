@@ -53,6 +53,9 @@ def download_files(
             sink = _Sink(tree, path, single, bar.to)
             try:
                 transfer.run(sink, tree.is_empty())
+            except BaseException:
+                tree.give_up()
+                raise
             finally:
                 sink.leave()
             tree.finish()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from ._errors import ArtifactsDownloadError
+from ._errors import ArtifactsDownloadError, DstackError
 from ._paths import link_problem, quote
 from ._system import describe
 
@@ -117,6 +117,11 @@ class Tree:
             folder = self._enter(path)
             with failing(self._shown(path)):
                 os.chmod(folder, mode)
+
+    def give_up(self) -> None:
+        """The same for a download that failed, whose error goes before those here."""
+        with suppress(DstackError):
+            self.finish()
 
     def _shown(self, path: str) -> str:
         return os.path.join(self._root, path)
