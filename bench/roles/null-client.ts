@@ -6,6 +6,8 @@ import { createHttp2Transfers } from "../../src/client/transfers-http2.ts";
 import type { UploadMessage } from "../../src/wire/messages.ts";
 import type { Role, Task } from "../worker.ts";
 
+/** Chunks of a large file that are sent at once, as by our client. */
+const CHUNKS_IN_BATCH = 2;
 /** Small files that are sent at once. */
 const FILES_IN_BATCH = 64;
 
@@ -19,7 +21,7 @@ async function* messages({ files, bytes, chunkBytes }: Task): AsyncGenerator<rea
     });
     for (let left = bytes; left > 0; left -= chunkBytes) {
       batch.push(chunk);
-      if (bytes > chunkBytes) {
+      if (bytes > chunkBytes && batch.length >= CHUNKS_IN_BATCH) {
         yield batch;
         batch = [];
       }

@@ -11,6 +11,8 @@ import type { DownloadMessage } from "../../src/wire/messages.ts";
 import type { Role } from "../worker.ts";
 import { listen } from "./endpoint.ts";
 
+/** Chunks of a large file that are given at once, as by our server. */
+const CHUNKS_IN_BATCH = 4;
 /** Small files that are given at once. */
 const FILES_IN_BATCH = 64;
 
@@ -39,7 +41,7 @@ export async function start({ tcp = false }: { tcp?: boolean }): Promise<Role> {
         });
         for (let left = bytes; left > 0; left -= chunkBytes) {
           batch.push(left >= chunkBytes ? chunk : { case: "chunk", value: (chunk.value as Uint8Array).subarray(0, left) });
-          if (bytes > chunkBytes) {
+          if (bytes > chunkBytes && batch.length >= CHUNKS_IN_BATCH) {
             yield batch;
             batch = [];
           }

@@ -38,8 +38,8 @@ export interface OpenedFile {
   readonly mode: number;
   readonly mtimeNs: bigint;
   /**
-   * Up to `size` bytes from the start, a chunk at a time, the next one read while this one is used. A chunk's bytes stay until the next
-   * one is asked for. `buffers` have the size of a chunk.
+   * Up to `size` bytes from the start, a buffer of `buffers` at a time, the next one read while this one is used. What is given stays until
+   * the next is asked for.
    */
   chunks(buffers: BufferPool): AsyncGenerator<Uint8Array, void, undefined>;
   /** Whether it has another size or modification time than when it was opened. */

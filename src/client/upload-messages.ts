@@ -17,6 +17,8 @@ import type { LocalEntry } from "./walk.ts";
 const BATCH_BYTES = 256 * 1024;
 /** Messages that go on together. */
 const BATCH_MESSAGES = 256;
+/** Bytes that are read at once, and sent as a batch: between batches the connection is idle for a moment, so that few large ones are better. */
+const READ_BYTES = 2 * MAX_CHUNK_BYTES;
 /** One is sent while the other is read into. */
 const READ_BUFFERS = 2;
 /** How often a file that changes while it is read is read. */
@@ -39,7 +41,7 @@ export async function* uploadMessages(
   items: Iterable<UploadItem>,
   state: UploadState,
 ): AsyncGenerator<readonly UploadMessage[], void, undefined> {
-  const buffers = new BufferPool(MAX_CHUNK_BYTES, READ_BUFFERS);
+  const buffers = new BufferPool(READ_BYTES, READ_BUFFERS);
   let files = 0;
   let bytes = 0;
   let batch: UploadMessage[] = [{ case: "start", value: start }];
