@@ -3,12 +3,12 @@ import { type Entry, type EntryHeader, EntryType } from "../../gen/ts/dstack/art
 import type { DownloadMessage } from "../wire/messages.ts";
 import { ArtifactsDownloadError } from "./errors.ts";
 import type { LocalTree } from "./local-tree.ts";
-import { adoptFile, type Found, findFile, NOTHING_FOUND, PartialFile, SMALL_FILE_BYTES, type WantedFile } from "./partial-file.ts";
+import { AT_ONCE_BYTES, adoptFile, type Found, findFile, NOTHING_FOUND, PartialFile, type WantedFile } from "./partial-file.ts";
 import type { Meter } from "./progress.ts";
 import { nanosecondsOf } from "./timestamps.ts";
 
 /** Bytes that are written at once. */
-const WRITE_BYTES = SMALL_FILE_BYTES;
+const WRITE_BYTES = AT_ONCE_BYTES;
 
 interface OpenFile {
   readonly path: string;

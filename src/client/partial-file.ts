@@ -16,8 +16,7 @@ const PERMISSION_BITS = 0o777;
 const DEFAULT_MODE = 0o644;
 const PARTIAL_MODE = 0o600;
 /** Files up to this size are read and written by synchronous calls, and by few of them: that is several times as fast for many of them. */
-export const SMALL_FILE_BYTES = 1024 * 1024;
-const READ_BYTES = SMALL_FILE_BYTES;
+export const AT_ONCE_BYTES = 1024 * 1024;
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = fs.constants;
 const read = promisify(fs.read);
 
@@ -79,12 +78,12 @@ function isOurs(stats: fs.Stats, { size }: WantedFile): boolean {
 async function crcOf(path: string, length: number, signal: AbortSignal | undefined): Promise<number | undefined> {
   const fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
-    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, length));
+    const buffer = Buffer.allocUnsafe(Math.min(AT_ONCE_BYTES, length));
     let crc = 0;
     for (let at = 0; at < length; ) {
       signal?.throwIfAborted();
       const wanted = Math.min(buffer.length, length - at);
-      const got = length <= READ_BYTES ? fs.readSync(fd, buffer, 0, wanted, at) : (await read(fd, buffer, 0, wanted, at)).bytesRead;
+      const got = length <= AT_ONCE_BYTES ? fs.readSync(fd, buffer, 0, wanted, at) : (await read(fd, buffer, 0, wanted, at)).bytesRead;
       if (got === 0) return undefined;
       crc = crc32c(buffer.subarray(0, got), crc);
       at += got;
@@ -225,7 +224,7 @@ export class PartialFile {
 }
 
 function isSmall({ size }: WantedFile): boolean {
-  return size <= SMALL_FILE_BYTES;
+  return size <= AT_ONCE_BYTES;
 }
 
 function openPartial(partial: string, file: WantedFile): number {

@@ -12,6 +12,8 @@ import { PREFIX_BYTES } from "./reader.ts";
 const COPY_BYTES = 8 * 1024;
 /** A buffer for small messages. */
 const SLAB_BYTES = 64 * 1024;
+/** Before the first message of a batch. */
+const NO_SLAB = Buffer.alloc(0);
 /** Prefix, tag and a length of up to 2^28 - 1. */
 const MAX_CHUNK_HEAD_BYTES = PREFIX_BYTES + 5;
 
@@ -27,7 +29,7 @@ export function createMessageWriter<M extends { case?: string | undefined; value
   const slabs: Buffer[] = [];
   /** Of the slabs: how many are in use, the last of which is being filled. */
   let taken = 0;
-  let slab: Buffer = Buffer.alloc(0);
+  let slab: Buffer = NO_SLAB;
   /** Bytes of the slab that are used. */
   let used = 0;
   /** Where in the slab the bytes begin that aren't among the buffers yet. */
@@ -88,8 +90,8 @@ export function createMessageWriter<M extends { case?: string | undefined; value
 
   return (messages) => {
     const buffers: Uint8Array[] = [];
-    slab = slabs[0] ?? slab;
-    taken = slabs.length > 0 ? 1 : 0;
+    slab = NO_SLAB;
+    taken = 0;
     used = 0;
     from = 0;
     for (const message of messages) {
