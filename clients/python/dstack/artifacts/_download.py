@@ -181,6 +181,7 @@ class _Sink:
             found = find(place, wanted_of(entry)) if place is not None else None
             if found is not None:
                 self._found[entry.path] = found
+        self._tree.looked()
 
     def held(self) -> list[pb.HeldFile]:
         """What need not be sent."""

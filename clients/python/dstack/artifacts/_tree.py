@@ -92,6 +92,10 @@ class Tree:
             self._folders.append((below, descriptor))
         return Place(self._folders[-1][1], name, self._shown(path))
 
+    def looked(self) -> None:
+        """Lets go of folders that were looked into: what is written to may have to be made writable as it is entered."""
+        self._leave("")
+
     def add_folder(self, path: str, mode: int | None) -> None:
         """Makes a folder. Its mode is set in the end, when its contents are there."""
         self._enter(path)
