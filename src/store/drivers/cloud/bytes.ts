@@ -53,7 +53,8 @@ export function collect(body: Readable, size: number, allocate: ReadOptions["all
       received = end;
     });
     body.on("error", reject);
-    body.on("close", () => reject(new CutOffError(received, size)));
+    // An error is costly to make, and each body is closed in the end.
+    body.on("close", () => body.readableEnded || reject(new CutOffError(received, size)));
     body.on("end", () => (received === size ? resolve(bytes ?? Buffer.alloc(0)) : reject(new CutOffError(received, size))));
   });
 }
