@@ -83,7 +83,7 @@ export async function createArtifacts(driver: Driver, options: ArtifactsOptions 
       };
     },
   };
-  const readAhead = new ReadAhead(settings.downloadMemoryBytes);
+  const readAhead = new ReadAhead(settings.downloadMemoryBytes, objects.driver.readBytes);
   await openFormat(objects, options.writer ?? "dstack-artifacts");
 
   return {

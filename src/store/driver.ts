@@ -60,6 +60,8 @@ export interface ListOptions extends CallOptions {
 export interface Driver {
   /** What the store is called in errors and logs: its URL without secrets. */
   readonly name: string;
+  /** The most bytes that one read should ask for: many, where each request costs time, and few enough to wait for in memory. */
+  readonly readBytes: number;
 
   /**
    * Creates an object unless its key exists: whole, durable and visible to every reader when it resolves.

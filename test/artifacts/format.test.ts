@@ -28,6 +28,7 @@ describe("opening a store", () => {
     const inner = openMemory();
     const careless: Driver = {
       name: "careless",
+      readBytes: inner.readBytes,
       async putIfAbsent(key, body, options) {
         await inner.delete(key);
         return inner.putIfAbsent(key, body, options);

@@ -39,6 +39,7 @@ export function faulty(driver: Driver): {
     signals,
     driver: {
       name: driver.name,
+      readBytes: driver.readBytes,
       putIfAbsent: (key, body, options) => call("putIfAbsent", options.signal, () => driver.putIfAbsent(key, body, options)),
       read: (key, range, options) => call("read", options?.signal, () => driver.read(key, range, options)),
       list: (prefix, options) => call("list", options?.signal, () => driver.list(prefix, options)),

@@ -34,6 +34,7 @@ export function intercept(driver: Driver): InterceptedDriver {
   }
   const intercepted: InterceptedDriver = {
     name: driver.name,
+    readBytes: driver.readBytes,
     interceptor: {},
     calls,
     putIfAbsent: (key, body, options) => around({ operation: "putIfAbsent", key }, () => driver.putIfAbsent(key, body, options)),

@@ -1,33 +1,35 @@
 import { BufferPool } from "../../lib/buffer-pool.ts";
 
-/** Bytes in one request: enough that its latency is small beside its transfer. */
-export const FETCH_BYTES = 4 * 1024 * 1024;
-/** Smaller ones get memory of their own. */
-const POOLED_BYTES = FETCH_BYTES / 4;
-/** Buffers of FETCH_BYTES that wait for the next request. */
-const FREE_BUFFERS = 8;
+/** Bytes of buffers that wait for the next request. */
+const FREE_BYTES = 32 * 1024 * 1024;
+/** Requests for less than this part of a buffer get memory of their own. */
+const POOLED_PART = 1 / 4;
 
 /** Memory that all downloads share for what they read before it is asked for. */
 export class ReadAhead {
   readonly #limit: number;
-  readonly #pool = new BufferPool(FETCH_BYTES, FREE_BUFFERS);
+  readonly #pool: BufferPool;
   #used = 0;
 
-  constructor(limitBytes: number) {
+  /** `requestBytes`: the most that one request asks for. */
+  constructor(limitBytes: number, requestBytes: number) {
     this.#limit = limitBytes;
+    this.#pool = new BufferPool(requestBytes, Math.ceil(FREE_BYTES / requestBytes));
   }
 
-  hasRoom(bytes: number): boolean {
-    return this.#used + bytes <= this.#limit;
+  /** Whether another request of the largest size has room. */
+  get hasRoom(): boolean {
+    return this.#used + this.#pool.bufferBytes <= this.#limit;
   }
 
   /** Memory for one request of so many bytes. It is counted from now on, to be released. */
   take(bytes: number): RequestMemory {
+    const { bufferBytes } = this.#pool;
     this.#used += bytes;
     let buffer: Uint8Array | undefined;
     return {
       allocate: (length) => {
-        if (length < POOLED_BYTES || length > FETCH_BYTES) return Buffer.allocUnsafeSlow(length);
+        if (length < bufferBytes * POOLED_PART || length > bufferBytes) return Buffer.allocUnsafeSlow(length);
         // Each try has its own, since the one before may still write to what it got.
         buffer = this.#pool.take();
         return buffer;

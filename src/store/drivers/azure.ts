@@ -8,7 +8,7 @@ import { StoreError } from "../driver.ts";
 import { azureError, diagnose } from "./azure/errors.ts";
 import { type AzureAccess, parseAzureUrl } from "./azure/url.ts";
 import { Calls } from "./calls.ts";
-import { base64OfCrc32c, bodyOf, collect, sizeOf } from "./cloud/bytes.ts";
+import { base64OfCrc32c, bodyOf, CLOUD_READ_BYTES, collect, sizeOf } from "./cloud/bytes.ts";
 import { checkOrder, isAfter, justAfter, MAX_PAGE } from "./cloud/listing.ts";
 import { prefixed } from "./cloud/prefixed.ts";
 import { loadSdk } from "./cloud/sdk.ts";
@@ -97,6 +97,7 @@ export async function openAzure(url: string, env: NodeJS.ProcessEnv = process.en
 
   const driver: Driver = {
     name,
+    readBytes: CLOUD_READ_BYTES,
     putIfAbsent: (key, body, options) => call(`writing ${key}`, options.signal, () => putIfAbsent(key, body, options)),
     read: (key, range, options = {}) => call(`reading ${key}`, options.signal, () => read(key, range, options)),
     list: (prefix, options = {}) => call(`listing ${prefix}`, options.signal, () => list(prefix, options)),

@@ -29,6 +29,8 @@ export interface FileOptions {
   readonly now?: () => number;
 }
 
+/** What one read should ask for: more finds less of itself in the CPU's cache afterwards. */
+const READ_BYTES = 4 * 1024 * 1024;
 /** The most that a page of a listing may hold, and what it holds by default. */
 const MAX_PAGE = 1000;
 /** Files looked at side by side in a listing: keeps the thread pool busy without filling its queue for other calls. */
@@ -279,6 +281,7 @@ function fileDriver(name: string, root: string): Driver {
 
   return {
     name,
+    readBytes: READ_BYTES,
     putIfAbsent: (key, body, { crc32c, signal }) => calls.run(signal, () => putIfAbsent(key, body, crc32c, signal)),
     read: (key, range, options = {}) => calls.run(options.signal, () => read(key, range, options)),
     list: (prefix, options = {}) => calls.run(options.signal, () => list(prefix, options)),

@@ -10,7 +10,7 @@ import { crc32c } from "../../lib/crc32c.ts";
 import type { ByteParts, Driver, ListOptions, ObjectInfo, ObjectPage, ObjectRange, PutOptions, ReadOptions } from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
-import { base64OfCrc32c, bodyOf, sizeOf } from "./cloud/bytes.ts";
+import { base64OfCrc32c, bodyOf, CLOUD_READ_BYTES, sizeOf } from "./cloud/bytes.ts";
 import { openConnections } from "./cloud/connections.ts";
 import { checkOrder, isAfter, justAfter, MAX_PAGE } from "./cloud/listing.ts";
 import { prefixed } from "./cloud/prefixed.ts";
@@ -131,6 +131,7 @@ export async function openGcs(url: string, env: NodeJS.ProcessEnv = process.env)
 
   const driver: Driver = {
     name,
+    readBytes: CLOUD_READ_BYTES,
     putIfAbsent: (key, body, options) => call("writing", key, options.signal, () => putIfAbsent(key, body, options)),
     read: (key, range, options = {}) => call("reading", key, options.signal, () => read(key, range, options)),
     list: (keyPrefix, options = {}) => call("listing", keyPrefix, options.signal, () => list(keyPrefix, options)),

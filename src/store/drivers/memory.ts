@@ -9,6 +9,9 @@ import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
 import { checkKey } from "./keys.ts";
 
+/** As a folder's reads, so that downloads go the same way. */
+const READ_BYTES = 4 * 1024 * 1024;
+
 interface MemoryObject {
   readonly bytes: Uint8Array;
   readonly crc32c: number;
@@ -114,6 +117,7 @@ export function openMemory(name = "memory", options: MemoryOptions = {}): Driver
 
   return {
     name,
+    readBytes: READ_BYTES,
     putIfAbsent: (key, body, options) => calls.run(options.signal, () => putIfAbsent(key, body, options.crc32c, options.signal)),
     read: (key, range, options) => calls.run(options?.signal, () => read(key, range)),
     list: (prefix, options = {}) => calls.run(options.signal, () => list(prefix, options)),

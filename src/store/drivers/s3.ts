@@ -16,7 +16,7 @@ import type {
 } from "../driver.ts";
 import { StoreError } from "../driver.ts";
 import { Calls } from "./calls.ts";
-import { base64OfCrc32c, bodyOf, collect, sizeOf } from "./cloud/bytes.ts";
+import { base64OfCrc32c, bodyOf, CLOUD_READ_BYTES, collect, sizeOf } from "./cloud/bytes.ts";
 import { isConnectionLost } from "./cloud/errors.ts";
 import { checkOrder, MAX_PAGE } from "./cloud/listing.ts";
 import { prefixed } from "./cloud/prefixed.ts";
@@ -145,6 +145,7 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
 
   const driver: Driver = {
     name,
+    readBytes: CLOUD_READ_BYTES,
     putIfAbsent: (key, body, options) => call(`writing ${key}`, options.signal, () => putIfAbsent(key, body, options)),
     read: (key, range, options = {}) => call(`reading ${key}`, options.signal, () => read(key, range, options)),
     list: (prefix, options = {}) => call(`listing ${prefix}`, options.signal, () => list(prefix, options)),

@@ -53,6 +53,7 @@ export function instrument(driver: Driver, options: InstrumentOptions): Driver {
   const none = () => 0;
   return {
     name: driver.name,
+    readBytes: driver.readBytes,
     putIfAbsent(key, body, callOptions) {
       const size = body.reduce((sum, part) => sum + part.length, 0);
       return observed(

@@ -14,6 +14,7 @@ export function limit(driver: Driver, { maxConcurrent = MAX_CONCURRENT }: LimitO
   const permits = new Semaphore(maxConcurrent);
   return {
     name: driver.name,
+    readBytes: driver.readBytes,
     putIfAbsent: (key, body, options) => permits.run(() => driver.putIfAbsent(key, body, options), options.signal),
     read: (key, range, options) => permits.run(() => driver.read(key, range, options), options?.signal),
     list: (prefix, options) => permits.run(() => driver.list(prefix, options), options?.signal),

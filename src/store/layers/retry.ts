@@ -115,6 +115,7 @@ export function retry(driver: Driver, options: RetryOptions = {}): Driver {
 
   return {
     name: driver.name,
+    readBytes: driver.readBytes,
     putIfAbsent,
     read: (key, range, callOptions) => tryAgain("read", key, callOptions?.signal, () => driver.read(key, range, callOptions)),
     list: (prefix, listOptions) => tryAgain("list", prefix, listOptions?.signal, () => driver.list(prefix, listOptions)),

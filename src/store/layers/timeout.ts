@@ -52,6 +52,7 @@ export function timeout(driver: Driver, options: TimeoutOptions = {}): Driver {
 
   return {
     name: driver.name,
+    readBytes: driver.readBytes,
     putIfAbsent(key, body, putOptions) {
       const size = body.reduce((sum, part) => sum + part.length, 0);
       const what = `writing ${key} (${size} bytes)`;

@@ -36,6 +36,7 @@ async function maybe<T>(call: () => Promise<T>): Promise<T> {
 const file = await openFile(root);
 const troubled: Driver = {
   name: file.name,
+  readBytes: file.readBytes,
   putIfAbsent: (...args) => maybe(() => file.putIfAbsent(...args)),
   read: (...args) => maybe(() => file.read(...args)),
   list: (...args) => maybe(() => file.list(...args)),

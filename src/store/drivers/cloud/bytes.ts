@@ -2,6 +2,8 @@
 import { Readable } from "node:stream";
 import type { ByteParts, ReadOptions } from "../../driver.ts";
 
+/** What a read should ask a cloud for: a request costs a millisecond of CPU time, and the store's latency. */
+export const CLOUD_READ_BYTES = 8 * 1024 * 1024;
 /** Below this, in bytes, joining parts costs less than a stream does. */
 const JOINED_BELOW = 64 * 1024;
 

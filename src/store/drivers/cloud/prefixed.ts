@@ -5,6 +5,7 @@ export function prefixed(driver: Driver, prefix: string): Driver {
   if (prefix === "") return driver;
   return {
     name: driver.name,
+    readBytes: driver.readBytes,
     putIfAbsent: (key, body, options) => driver.putIfAbsent(prefix + key, body, options),
     read: (key, range, options) => driver.read(prefix + key, range, options),
     async list(keyPrefix, options = {}) {
