@@ -73,7 +73,7 @@ export async function downloadFiles(link: Link, options: DownloadOptions): Promi
   const tree = new LocalTree(root);
   const relativeOf = (entry: string) => (isFile ? relative : path === "" ? entry : entry.slice(path.length + 1));
   const meter = createMeter(options.onProgress, { files: Number(totalFiles), bytes: Number(totalBytes) });
-  const incoming = new Incoming(tree, relativeOf, meter);
+  const incoming = new Incoming(tree, relativeOf, meter, link.files);
   const reference = asked.target.case === "tag" ? asked : runReference(run, commit);
   const task: Task = { link, path, signal, incoming, reference, pinned: { run, commit }, damaged: new Map() };
   try {
@@ -116,10 +116,12 @@ async function fetch(task: Task, window: { startAfter: string; endAt: string }):
       for await (const batch of link.transfers.download(request, { signal, timeoutMs })) {
         for (const message of batch) {
           if (message.case === "start") checkPinned(task, message.value);
-          if (message.case === "finish") return;
+          if (message.case === "finish") return await incoming.settle();
           const wait = incoming.take(message);
           if (wait !== undefined) await wait;
         }
+        const wait = incoming.pass();
+        if (wait !== undefined) await wait;
       }
       throw new ArtifactsDownloadError("the server ended the download before it was complete");
     } catch (error) {

@@ -76,7 +76,7 @@ async function* readChunks(
   size: number,
   buffers: BufferPool,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const read = async (position: number): Promise<{ buffer: Uint8Array; length: number }> => {
+  const read = async (position: number): Promise<{ buffer: Uint8Array<ArrayBuffer>; length: number }> => {
     const buffer = buffers.take();
     const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, size - position), position).catch((error) => {
       throw withPath(error, local);

@@ -1,15 +1,22 @@
 /** Takes the entries of a download as they come and puts them into the tree. */
 import { type Entry, type EntryHeader, EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { BufferPool } from "../lib/buffer-pool.ts";
 import type { DownloadMessage } from "../wire/messages.ts";
+import { BATCH_BYTES, Batch } from "./batch.ts";
 import { ArtifactsDownloadError } from "./errors.ts";
+import type { FileWriter, Written } from "./file-writer.ts";
 import type { LocalTree } from "./local-tree.ts";
 import { AT_ONCE_BYTES, adoptFile, type Found, findFile, NOTHING_FOUND, PartialFile, type WantedFile } from "./partial-file.ts";
 import type { Meter } from "./progress.ts";
+import { Sequence } from "./sequence.ts";
 import { nanosecondsOf } from "./timestamps.ts";
 
-/** Bytes that are written at once. */
+/** Bytes of a large file that are written at once. */
 const WRITE_BYTES = AT_ONCE_BYTES;
+/** Buffers for batches of small files that wait for the next one. */
+const FREE_BATCHES = 6;
 
+/** A file that is large, or of which something was found. */
 interface OpenFile {
   readonly path: string;
   readonly wanted: WantedFile;
@@ -21,28 +28,49 @@ interface OpenFile {
   partial: PartialFile | undefined;
 }
 
+/** Small files since the last ones were handed to the writer, and what lets them count. */
+interface Gathered {
+  readonly batch: Batch;
+  readonly release: () => void;
+}
+
+/** An entry that is through. */
+interface Through {
+  readonly path: string;
+  /** Whether it is a file or a link, and not a folder. */
+  readonly isFile: boolean;
+  readonly size: number;
+}
+
 export class Incoming {
   readonly #tree: LocalTree;
   readonly #relativeOf: (path: string) => string;
   readonly #meter: Meter;
+  readonly #writer: FileWriter;
+  readonly #buffers = new BufferPool(BATCH_BYTES, FREE_BATCHES);
+  readonly #sequence = new Sequence<Through>((entry) => this.#count(entry));
   /** What was found of files that are not through yet. */
   #found = new Map<string, Found>();
   #file: OpenFile | undefined;
   #parts: Uint8Array[] = [];
   #partBytes = 0;
+  #batch: Gathered | undefined;
+  readonly #writing = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
   /** Files and links that are through, and the bytes of the files. */
   files = 0;
   bytes = 0;
   /** Bytes that came over the wire. */
   received = 0;
-  /** The last entry that is through. */
+  /** The last entry that is through, as all before it are. */
   lastDone = "";
 
   /** `relativeOf` gives an entry's path below the tree's root. */
-  constructor(tree: LocalTree, relativeOf: (path: string) => string, meter: Meter) {
+  constructor(tree: LocalTree, relativeOf: (path: string) => string, meter: Meter, writer: FileWriter) {
     this.#tree = tree;
     this.#relativeOf = relativeOf;
     this.#meter = meter;
+    this.#writer = writer;
   }
 
   /** Looks for what is there already of the files of a listing. */
@@ -67,8 +95,7 @@ export class Incoming {
   take(message: DownloadMessage): Promise<void> | undefined {
     switch (message.case) {
       case "file":
-        this.#begin(message.value);
-        return undefined;
+        return this.#begin(message.value);
       case "chunk":
         return this.#chunk(message.value);
       case "fileEnd":
@@ -78,13 +105,28 @@ export class Incoming {
     }
   }
 
+  /** Has the small files written that are complete, without waiting for more of them. What it returns is to be waited for. */
+  pass(): Promise<void> | undefined {
+    if (this.#failure) throw this.#failure.error;
+    return this.#batch && this.#batch.batch.files.length > 0 ? this.#write() : undefined;
+  }
+
+  /** Resolves when all that has come is written. */
+  async settle(): Promise<void> {
+    await this.#write();
+    await Promise.all(this.#writing);
+    if (this.#failure) throw this.#failure.error;
+  }
+
   /** Lets go of a file that is not complete. What is there of it can be gone on with, unless it is to be forgotten. */
   async leave(options: { readonly forget: boolean }): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    if (!file) return;
+    this.#meter.add(0, -(file?.counted ?? this.#batch?.batch.received ?? 0));
+    this.#batch?.batch.leave();
     const parts = this.#takeParts();
-    this.#meter.add(0, -file.counted);
+    await this.settle().catch(() => this.#sequence.clear());
+    if (!file) return;
     if (options.forget) this.#found.delete(file.path);
     if (!file.partial) return;
     await file.partial.write(parts).catch(() => {});
@@ -92,69 +134,113 @@ export class Incoming {
     if (!options.forget) this.#found.set(file.path, file.partial.found);
   }
 
-  #begin(header: EntryHeader): void {
-    const relative = this.#relativeOf(header.path);
+  #begin(header: EntryHeader): Promise<void> | undefined {
+    const { path } = header;
+    const relative = this.#relativeOf(path);
     if (header.type === EntryType.FOLDER) {
       // The folder that was asked for is the local path, which stays as it is.
       if (relative !== "") this.#tree.addFolder(relative, header.mode);
-      this.lastDone = header.path;
-    } else if (header.type === EntryType.LINK) {
-      this.#tree.addLink(relative, header.linkTarget);
-      this.#done(header.path, 0);
-      this.#meter.add(1, 0);
-    } else {
-      const found = this.#found.get(header.path) ?? NOTHING_FOUND;
-      if (found.length !== Number(header.offset))
-        throw new ArtifactsDownloadError(`the server sent ${JSON.stringify(header.path)} from another byte than it was asked for`);
-      this.#file = {
-        path: header.path,
-        wanted: wantedOf(header),
-        final: this.#tree.place(relative),
-        found,
-        counted: found.length,
-        partial: undefined,
-      };
-      this.#meter.add(0, found.length);
+      this.#sequence.add({ path, isFile: false, size: 0 });
+      return undefined;
     }
+    if (header.type === EntryType.LINK) {
+      this.#tree.addLink(relative, header.linkTarget);
+      this.#sequence.add({ path, isFile: true, size: 0 });
+      return undefined;
+    }
+    const found = this.#found.get(path) ?? NOTHING_FOUND;
+    if (found.length !== Number(header.offset))
+      throw new ArtifactsDownloadError(`the server sent ${JSON.stringify(path)} from another byte than it was asked for`);
+    const wanted = wantedOf(header);
+    const final = this.#tree.place(relative);
+    this.#meter.add(0, found.length);
+    if (found === NOTHING_FOUND && wanted.size <= BATCH_BYTES) return this.#beginSmall(wanted, final);
+    this.#file = { path, wanted, final, found, counted: found.length, partial: undefined };
+    return undefined;
+  }
+
+  #beginSmall(wanted: WantedFile, final: string): Promise<void> | undefined {
+    const writing = this.#batch?.batch.hasRoom(wanted) === false ? this.#write() : undefined;
+    this.#batch ??= this.#open();
+    this.#batch.batch.begin(wanted, final);
+    return writing;
   }
 
   #chunk(bytes: Uint8Array): Promise<void> | undefined {
+    this.received += bytes.length;
+    this.#meter.add(0, bytes.length);
+    if (this.#batch?.batch.received !== undefined) {
+      this.#batch.batch.add(bytes);
+      return undefined;
+    }
     const file = this.#current();
     this.#parts.push(bytes);
     this.#partBytes += bytes.length;
-    this.received += bytes.length;
     file.counted += bytes.length;
-    this.#meter.add(0, bytes.length);
     return this.#partBytes < WRITE_BYTES ? undefined : openPartial(file).write(this.#takeParts());
   }
 
   #end(): Promise<void> | undefined {
-    const file = this.#current();
-    const { wanted, final, found } = file;
-    let finishing: Promise<void> | undefined;
-    if (found.whole) {
-      adoptFile(final, wanted);
-    } else if (!file.partial) {
-      openPartial(file).writeNow(this.#takeParts());
-      finishing = openPartial(file).finishNow();
-    } else {
-      finishing = finish(file.partial, this.#takeParts());
+    if (this.#batch?.batch.received !== undefined) {
+      const { path, size } = this.#batch.batch.end();
+      this.#sequence.add({ path, isFile: true, size });
+      return undefined;
     }
-    if (finishing === undefined) this.#through(file);
-    return finishing?.then(() => this.#through(file));
+    const file = this.#current();
+    const { path, wanted, final, found } = file;
+    const through = (): void => {
+      this.#file = undefined;
+      this.#found.delete(path);
+      this.#sequence.add({ path, isFile: true, size: wanted.size });
+    };
+    if (!found.whole) return finish(openPartial(file), this.#takeParts()).then(through);
+    adoptFile(final, wanted);
+    through();
+    return undefined;
   }
 
-  #through({ path, wanted }: OpenFile): void {
-    this.#file = undefined;
-    this.#found.delete(path);
-    this.#done(path, wanted.size);
-    this.#meter.add(1, 0);
+  #open(): Gathered {
+    return { batch: new Batch(this.#buffers.take()), release: this.#sequence.hold() };
   }
 
-  #done(path: string, size: number): void {
+  /** Hands the gathered files to the writer. What it returns is to be waited for. */
+  #write(): Promise<void> | undefined {
+    const gathered = this.#batch;
+    if (gathered === undefined) return undefined;
+    this.#batch = undefined;
+    const { batch, release } = gathered;
+    if (batch.received !== undefined) {
+      this.#batch = this.#open();
+      batch.handOver(this.#batch.batch);
+    }
+    const written = this.#writer.write(batch.files, batch.bytes);
+    if (!(written instanceof Promise)) return this.#written(batch, written, release);
+    const writing: Promise<void> = written
+      .then((what) => this.#written(batch, what, release))
+      .catch((error) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#writing.delete(writing));
+    this.#writing.add(writing);
+    return undefined;
+  }
+
+  #written(batch: Batch, { left, bytes }: Written, release: () => void): Promise<void> | undefined {
+    const ended = (): void => {
+      this.#buffers.give(bytes);
+      release();
+    };
+    if (left.length > 0) return batch.writeLeft(left, bytes).then(ended);
+    ended();
+    return undefined;
+  }
+
+  #count({ path, isFile, size }: Through): void {
     this.lastDone = path;
+    if (!isFile) return;
     this.files++;
     this.bytes += size;
+    this.#meter.add(1, 0);
   }
 
   #current(): OpenFile {

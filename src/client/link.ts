@@ -2,6 +2,7 @@
 import { type CallOptions, type Client, createClient } from "@connectrpc/connect";
 import { ArtifactsService } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { createCaller } from "./caller.ts";
+import { createFileWriter, type FileWriter } from "./file-writer.ts";
 import { createPatience, retrying } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import type { Transfers } from "./transfers.ts";
@@ -14,6 +15,8 @@ export interface Link {
   readonly settings: Settings;
   readonly transfers: Transfers;
   readonly service: Service;
+  /** Writes the small files of downloads. */
+  readonly files: FileWriter;
   /**
    * Makes a call that is safe to make again, and makes it again while the connection is lost or the server asks for patience. A server
    * that can't be reached at first is an error at once, unless `reached` says that it answered before in the same affair.
@@ -28,12 +31,17 @@ export interface Link {
 export function openLink(settings: Settings): Link {
   const caller = createCaller(settings);
   const service = createClient(ArtifactsService, createHttp2Transport(caller, settings.timeoutMs));
+  const files = createFileWriter();
   return {
     settings,
     transfers: createHttp2Transfers(settings, caller),
     service,
+    files,
     call: (make, { signal, reached = false } = {}) =>
       retrying(createPatience(settings.timeoutMs, reached), () => make(service, signal ? { signal } : {}), signal),
-    close: () => caller.close(),
+    async close() {
+      await caller.close();
+      files.close();
+    },
   };
 }

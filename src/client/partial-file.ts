@@ -15,7 +15,7 @@ const NS_PER_SECOND = 1e9;
 const PERMISSION_BITS = 0o777;
 const DEFAULT_MODE = 0o644;
 const PARTIAL_MODE = 0o600;
-/** Files up to this size are read and written by synchronous calls, and by few of them: that is several times as fast for many of them. */
+/** Files up to this size are read and written by synchronous calls, which is several times as fast for many of them. */
 export const AT_ONCE_BYTES = 1024 * 1024;
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = fs.constants;
 const read = promisify(fs.read);
@@ -125,8 +125,7 @@ export class PartialFile {
 
   /** Goes on behind what was found. */
   constructor(final: string, file: WantedFile, found: Found) {
-    // Of a small file, its last step finds out.
-    if (!isSmall(file)) refuseFolder(final);
+    refuseFolder(final);
     this.#file = file;
     this.#final = final;
     this.#partial = join(dirname(final), partialName(file));
@@ -138,16 +137,6 @@ export class PartialFile {
   /** What is there of the file, once all that was written has ended. */
   get found(): Found {
     return { length: this.#length, crc: this.#crc, whole: false };
-  }
-
-  /** Writes at once; for small files. */
-  writeNow(parts: readonly Uint8Array[]): void {
-    naming(this.#final, () => {
-      for (const part of parts) {
-        for (let at = 0; at < part.length; ) at += fs.writeSync(this.#fd, part, at, part.length - at, this.#length + at);
-        this.#count(part);
-      }
-    });
   }
 
   /** Writes behind the bytes so far; the next call waits for the one before, so that one is written while the next arrives. */
@@ -166,11 +155,6 @@ export class PartialFile {
     if (this.#give()) return;
     if ((await findFile(this.#final, this.#file, undefined)).whole) adoptFile(this.#final, this.#file);
     else throw new ArtifactsDownloadError(`${this.#final} can't be finished: its partial file was removed`);
-  }
-
-  /** The same, of a file that was written at once. */
-  finishNow(): Promise<void> | undefined {
-    return this.#give() ? undefined : this.finish();
   }
 
   /** Leaves what is written to be gone on with. */
@@ -223,12 +207,8 @@ export class PartialFile {
   }
 }
 
-function isSmall({ size }: WantedFile): boolean {
-  return size <= AT_ONCE_BYTES;
-}
-
 function openPartial(partial: string, file: WantedFile): number {
-  const create = () => fs.openSync(partial, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, isSmall(file) ? modeOf(file) : PARTIAL_MODE);
+  const create = () => fs.openSync(partial, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, PARTIAL_MODE);
   try {
     return create();
   } catch (error) {
@@ -246,18 +226,21 @@ function openPartial(partial: string, file: WantedFile): number {
   return create();
 }
 
-function modeOf({ mode = DEFAULT_MODE }: WantedFile): number {
+/** Permission bits that the file is to have. */
+export function modeOf({ mode = DEFAULT_MODE }: WantedFile): number {
   return mode & PERMISSION_BITS;
+}
+
+/** Its time in seconds since 1970. As text, since of a negative number the runtime makes the present. */
+export function mtimeOf({ mtimeNs }: WantedFile): string | undefined {
+  return mtimeNs === undefined ? undefined : String(Number(mtimeNs) / NS_PER_SECOND);
 }
 
 /** `mode`: what it has now, where that is known. */
 function setAttributes(fd: number, file: WantedFile, mode?: number): void {
-  const { mtimeNs } = file;
   if (mode === undefined || (mode & PERMISSION_BITS) !== modeOf(file)) fs.fchmodSync(fd, modeOf(file));
-  if (mtimeNs === undefined) return;
-  // As text, since of a negative number the runtime makes the present.
-  const seconds = String(Number(mtimeNs) / NS_PER_SECOND);
-  fs.futimesSync(fd, seconds, seconds);
+  const mtime = mtimeOf(file);
+  if (mtime !== undefined) fs.futimesSync(fd, mtime, mtime);
 }
 
 function writeAll(fd: number, parts: readonly Uint8Array[], position: number): Promise<void> {

@@ -7,7 +7,7 @@
 export class BufferPool {
   readonly bufferBytes: number;
   readonly #maxFree: number;
-  #free: Uint8Array[] = [];
+  #free: Uint8Array<ArrayBuffer>[] = [];
 
   /** Keeps up to `maxFree` buffers for whoever takes one next. */
   constructor(bufferBytes: number, maxFree: number) {
@@ -16,12 +16,12 @@ export class BufferPool {
   }
 
   /** What it holds is of no account. One that isn't given back is the collector's. */
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.bufferBytes);
   }
 
   /** The buffer will be written over: nobody may look at it any more. */
-  give(buffer: Uint8Array): void {
+  give(buffer: Uint8Array<ArrayBuffer>): void {
     if (this.#free.length < this.#maxFree) this.#free.push(buffer);
   }
 

@@ -26,7 +26,7 @@ export class ReadAhead {
   take(bytes: number): RequestMemory {
     const { bufferBytes } = this.#pool;
     this.#used += bytes;
-    let buffer: Uint8Array | undefined;
+    let buffer: Uint8Array<ArrayBuffer> | undefined;
     return {
       allocate: (length) => {
         if (length < bufferBytes * POOLED_PART || length > bufferBytes) return Buffer.allocUnsafeSlow(length);

@@ -48,7 +48,7 @@ interface OpenExtent {
 interface OpenObject {
   readonly key: string;
   /** Full but for the last. */
-  readonly buffers: Uint8Array[];
+  readonly buffers: Uint8Array<ArrayBuffer>[];
   /** Bytes of the last buffer that are free. */
   room: number;
   bytes: number;

@@ -1,0 +1,100 @@
+/** Small files that came one after the other, to be written together. */
+import { dirname, join } from "node:path";
+import { crc32c } from "../lib/crc32c.ts";
+import {
+  AT_ONCE_BYTES,
+  DamagedFileError,
+  modeOf,
+  mtimeOf,
+  NOTHING_FOUND,
+  PartialFile,
+  partialName,
+  type WantedFile,
+} from "./partial-file.ts";
+import type { SmallFile } from "./small-file.ts";
+
+/** A file while its bytes come. */
+interface Begun {
+  readonly wanted: WantedFile;
+  readonly final: string;
+  received: number;
+  crc: number;
+}
+
+/** Bytes that a batch has room for. */
+export const BATCH_BYTES = AT_ONCE_BYTES;
+
+export class Batch {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly files: SmallFile[] = [];
+  /** What each of the files is to be. */
+  readonly #wanted: WantedFile[] = [];
+  #used = 0;
+  #begun: Begun | undefined;
+
+  /** Gathers in `bytes`, of BATCH_BYTES. */
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.bytes = bytes;
+  }
+
+  hasRoom({ size }: WantedFile): boolean {
+    return this.#used + size <= this.bytes.length;
+  }
+
+  /** Bytes that have come of the file that was begun and isn't complete; `undefined` if there is none. */
+  get received(): number | undefined {
+    return this.#begun?.received;
+  }
+
+  begin(wanted: WantedFile, final: string): void {
+    this.#begun = { wanted, final, received: 0, crc: 0 };
+  }
+
+  /** Takes the next bytes of the file that was begun. */
+  add(bytes: Uint8Array): void {
+    const file = this.#begun as Begun;
+    if (file.received + bytes.length > file.wanted.size) throw new DamagedFileError(file.wanted, "size");
+    this.bytes.set(bytes, this.#used + file.received);
+    file.received += bytes.length;
+    file.crc = crc32c(bytes, file.crc);
+  }
+
+  /** Checks the file, which is one of the batch now. */
+  end(): WantedFile {
+    const { wanted, final, received: size, crc } = this.#begun as Begun;
+    if (size !== wanted.size || crc !== wanted.crc32c) throw new DamagedFileError(wanted, size === wanted.size ? "checksum" : "size");
+    const partial = join(dirname(final), partialName(wanted));
+    this.files.push({ partial, final, mode: modeOf(wanted), mtime: mtimeOf(wanted), offset: this.#used, size });
+    this.#wanted.push(wanted);
+    this.#used += size;
+    this.#begun = undefined;
+    return wanted;
+  }
+
+  /** Lets another, empty batch go on with the file that was begun. */
+  handOver(other: Batch): void {
+    const file = this.#begun as Begun;
+    this.#begun = undefined;
+    other.bytes.set(this.bytes.subarray(this.#used, this.#used + file.received));
+    other.#begun = file;
+  }
+
+  /** Forgets the file that was begun. */
+  leave(): void {
+    this.#begun = undefined;
+  }
+
+  /** Writes, with all care, files that couldn't be written at once; `bytes` are those of the batch. Rejects with what the system says. */
+  async writeLeft(indexes: readonly number[], bytes: Uint8Array): Promise<void> {
+    for (const index of indexes) {
+      const { final, offset, size } = this.files[index] as SmallFile;
+      const partial = new PartialFile(final, this.#wanted[index] as WantedFile, NOTHING_FOUND);
+      try {
+        await partial.write([bytes.subarray(offset, offset + size)]);
+        await partial.finish();
+      } finally {
+        await partial.leave();
+      }
+    }
+  }
+}
