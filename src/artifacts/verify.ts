@@ -3,7 +3,7 @@
 import { combineCrc32c, crc32c } from "../lib/crc32c.ts";
 import { checkName } from "./check.ts";
 import type { Context } from "./context.ts";
-import { type Piece, piecesOf, readPieces } from "./downloads/pieces.ts";
+import { addPieces, type Piece, readPieces } from "./downloads/pieces.ts";
 import type { ReadAhead } from "./downloads/read-ahead.ts";
 import type { StoredEntry } from "./manifests/index.ts";
 import type { CallContext, Reference, VerifyEvent } from "./types.ts";
@@ -33,12 +33,14 @@ export async function* verify(
   // Files without bytes have nothing that could be damaged.
   const pieces = (async function* (): AsyncGenerator<readonly Piece<Checked>[], void, undefined> {
     for await (const batch of view.entries({ path, ...(signal ? { signal } : {}) })) {
+      const some: Piece<Checked>[] = [];
       for (const entry of batch) {
         const size = entry.size ?? 0;
         if (entry.type === "folder") continue;
         if (size === 0) done.files++;
-        else yield [...piecesOf<Checked>(entry.extents, 0, size, { entry, left: size, crc: 0, damage: undefined })];
+        else addPieces(some, entry.extents, 0, size, { entry, left: size, crc: 0, damage: undefined });
       }
+      yield some;
     }
   })();
   let current: Checked | undefined;

@@ -1,5 +1,4 @@
 /** Small files that came one after the other, to be written together. */
-import { dirname, join } from "node:path";
 import { crc32c } from "../lib/crc32c.ts";
 import {
   AT_ONCE_BYTES,
@@ -8,10 +7,10 @@ import {
   mtimeOf,
   NOTHING_FOUND,
   PartialFile,
-  partialName,
+  partialPath,
   type WantedFile,
 } from "./partial-file.ts";
-import type { SmallFile } from "./small-file.ts";
+import type { SmallFiles } from "./small-files.ts";
 
 /** A file while its bytes come. */
 interface Begun {
@@ -26,9 +25,11 @@ export const BATCH_BYTES = AT_ONCE_BYTES;
 
 export class Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly files: SmallFile[] = [];
+  readonly files: SmallFiles = { finals: [], partials: [], sizes: [], modes: [], mtimes: [] };
   /** What each of the files is to be. */
   readonly #wanted: WantedFile[] = [];
+  /** Where its bytes begin. */
+  readonly #offsets: number[] = [];
   #used = 0;
   #begun: Begun | undefined;
 
@@ -39,6 +40,11 @@ export class Batch {
 
   hasRoom({ size }: WantedFile): boolean {
     return this.#used + size <= this.bytes.length;
+  }
+
+  /** Complete files. */
+  get length(): number {
+    return this.#wanted.length;
   }
 
   /** Bytes that have come of the file that was begun and isn't complete; `undefined` if there is none. */
@@ -63,9 +69,13 @@ export class Batch {
   end(): WantedFile {
     const { wanted, final, received: size, crc } = this.#begun as Begun;
     if (size !== wanted.size || crc !== wanted.crc32c) throw new DamagedFileError(wanted, size === wanted.size ? "checksum" : "size");
-    const partial = join(dirname(final), partialName(wanted));
-    this.files.push({ partial, final, mode: modeOf(wanted), mtime: mtimeOf(wanted), offset: this.#used, size });
+    this.files.finals.push(final);
+    this.files.partials.push(partialPath(final, wanted));
+    this.files.sizes.push(size);
+    this.files.modes.push(modeOf(wanted));
+    this.files.mtimes.push(mtimeOf(wanted));
     this.#wanted.push(wanted);
+    this.#offsets.push(this.#used);
     this.#used += size;
     this.#begun = undefined;
     return wanted;
@@ -87,10 +97,11 @@ export class Batch {
   /** Writes, with all care, files that couldn't be written at once; `bytes` are those of the batch. Rejects with what the system says. */
   async writeLeft(indexes: readonly number[], bytes: Uint8Array): Promise<void> {
     for (const index of indexes) {
-      const { final, offset, size } = this.files[index] as SmallFile;
-      const partial = new PartialFile(final, this.#wanted[index] as WantedFile, NOTHING_FOUND);
+      const wanted = this.#wanted[index] as WantedFile;
+      const offset = this.#offsets[index] as number;
+      const partial = new PartialFile(this.files.finals[index] as string, wanted, NOTHING_FOUND);
       try {
-        await partial.write([bytes.subarray(offset, offset + size)]);
+        await partial.write([bytes.subarray(offset, offset + wanted.size)]);
         await partial.finish();
       } finally {
         await partial.leave();

@@ -1,7 +1,7 @@
 /** The thread of file-writer.ts. */
 import { parentPort } from "node:worker_threads";
 import type { FromThread, ToThread } from "./file-writer.ts";
-import { writeSmallFiles } from "./small-file.ts";
+import { writeSmallFiles } from "./small-files.ts";
 
 const say = (message: FromThread, transfer: ArrayBuffer[] = []): void => parentPort?.postMessage(message, transfer);
 

@@ -1,7 +1,7 @@
 /** Writes small files in a thread of its own, while this one goes on with what comes: each costs the system more than all else. */
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { type SmallFile, writeSmallFiles } from "./small-file.ts";
+import { type SmallFiles, writeSmallFiles } from "./small-files.ts";
 
 /** Files after which the start of a thread is worth its 30 ms. */
 const FILES_WORTH_A_THREAD = 256;
@@ -16,14 +16,14 @@ export interface Written {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 export interface ToThread {
-  readonly files: readonly SmallFile[];
+  readonly files: SmallFiles;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 export type FromThread = Written | "ready";
 
 export interface FileWriter {
   /** Writes files now, or in the thread. All of the buffer that has the bytes is the writer's until it gives it back. */
-  write(files: readonly SmallFile[], bytes: Uint8Array<ArrayBuffer>): Written | Promise<Written>;
+  write(files: SmallFiles, bytes: Uint8Array<ArrayBuffer>): Written | Promise<Written>;
   /** Ends the thread; what it had still to write is left. */
   close(): void;
 }
@@ -33,7 +33,7 @@ export function createFileWriter(): FileWriter {
   let thread: Thread | undefined;
   return {
     write(files, bytes) {
-      seen += files.length;
+      seen += files.sizes.length;
       if (seen >= FILES_WORTH_A_THREAD) thread ??= startThread();
       return thread?.write(files, bytes) ?? { left: writeSmallFiles(files, bytes), bytes };
     },
@@ -43,7 +43,7 @@ export function createFileWriter(): FileWriter {
 
 interface Thread {
   /** `undefined`: it can't, not now or not at all. */
-  write(files: readonly SmallFile[], bytes: Uint8Array<ArrayBuffer>): Promise<Written> | undefined;
+  write(files: SmallFiles, bytes: Uint8Array<ArrayBuffer>): Promise<Written> | undefined;
   end(): void;
 }
 

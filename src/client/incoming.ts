@@ -108,7 +108,7 @@ export class Incoming {
   /** Has the small files written that are complete, without waiting for more of them. What it returns is to be waited for. */
   pass(): Promise<void> | undefined {
     if (this.#failure) throw this.#failure.error;
-    return this.#batch && this.#batch.batch.files.length > 0 ? this.#write() : undefined;
+    return this.#batch && this.#batch.batch.length > 0 ? this.#write() : undefined;
   }
 
   /** Resolves when all that has come is written. */

@@ -1,11 +1,11 @@
 /** Where a download puts its entries: below one folder, and nowhere else, through links that are found there neither. */
 import fs from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, sep } from "node:path";
 import { crc32c } from "../lib/crc32c.ts";
 import { pathProblem } from "../lib/paths.ts";
 import { ArtifactsDownloadError, naming } from "./errors.ts";
 import { isLinkInside } from "./links.ts";
-import { partialName, refuseFolder } from "./partial-file.ts";
+import { partialPath, refuseFolder } from "./partial-file.ts";
 
 const OWNER_RWX = 0o700;
 const PERMISSION_BITS = 0o777;
@@ -13,6 +13,8 @@ const PERMISSION_BITS = 0o777;
 export class LocalTree {
   /** The folder that nothing is written outside of. */
   readonly #root: string;
+  /** What the paths in it begin with. */
+  readonly #inside: string;
   /** Folders that are known to be folders. */
   readonly #checked = new Set<string>();
   /** Modes that folders get in the end, those outside first. */
@@ -21,6 +23,7 @@ export class LocalTree {
   /** Makes the root and what is above it, if need be. */
   constructor(root: string) {
     this.#root = root;
+    this.#inside = join(root, sep);
     const stats = fs.statSync(root, { throwIfNoEntry: false });
     if (stats && !stats.isDirectory()) throw new ArtifactsDownloadError(`${root} is not a folder`);
     if (!stats) fs.mkdirSync(root, { recursive: true });
@@ -32,7 +35,7 @@ export class LocalTree {
     if (problem !== undefined) throw new ArtifactsDownloadError(`path ${JSON.stringify(relative)} ${problem}: nothing is written for it`);
     const parent = dirname(relative);
     if (parent !== ".") this.#makeFolder(parent);
-    return join(this.#root, relative);
+    return this.#inside + relative;
   }
 
   /** Where an entry would be, if the folders to it are there and are no links. */
@@ -60,7 +63,7 @@ export class LocalTree {
       );
     const final = this.place(relative);
     refuseFolder(final);
-    const partial = join(dirname(final), partialName({ path: relative, size: 0, crc32c: crc32c(Buffer.from(target)) }));
+    const partial = partialPath(final, { path: relative, size: 0, crc32c: crc32c(Buffer.from(target)) });
     naming(final, () => {
       fs.rmSync(partial, { force: true });
       fs.symlinkSync(target, partial);

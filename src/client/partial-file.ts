@@ -6,7 +6,7 @@
  */
 import { hash } from "node:crypto";
 import fs from "node:fs";
-import { dirname, join } from "node:path";
+import { basename } from "node:path";
 import { promisify } from "node:util";
 import { crc32c, formatCrc32c } from "../lib/crc32c.ts";
 import { ArtifactsDownloadError, naming } from "./errors.ts";
@@ -57,13 +57,18 @@ export function partialName(file: Pick<WantedFile, "path" | "size" | "crc32c">):
   return `.${digest.slice(0, 32)}.partial`;
 }
 
+/** Where a file is written until it is whole: in its own folder. */
+export function partialPath(final: string, file: Pick<WantedFile, "path" | "size" | "crc32c">): string {
+  return final.slice(0, final.length - basename(final).length) + partialName(file);
+}
+
 /** Looks for a file; links are not followed. */
 export async function findFile(final: string, file: WantedFile, signal: AbortSignal | undefined): Promise<Found> {
   const { size } = file;
   const stats = fs.lstatSync(final, { throwIfNoEntry: false });
   if (stats?.isFile() && stats.size === size && (await crcOf(final, size, signal)) === file.crc32c)
     return { length: size, crc: file.crc32c, whole: true };
-  const partial = join(dirname(final), partialName(file));
+  const partial = partialPath(final, file);
   const begun = fs.lstatSync(partial, { throwIfNoEntry: false });
   if (!begun?.isFile() || begun.size === 0 || !isOurs(begun, file)) return NOTHING_FOUND;
   const crc = await crcOf(partial, begun.size, signal);
@@ -128,7 +133,7 @@ export class PartialFile {
     refuseFolder(final);
     this.#file = file;
     this.#final = final;
-    this.#partial = join(dirname(final), partialName(file));
+    this.#partial = partialPath(final, file);
     this.#length = found.length;
     this.#crc = found.crc;
     this.#fd = naming(final, () => openPartial(this.#partial, file));
@@ -231,9 +236,11 @@ export function modeOf({ mode = DEFAULT_MODE }: WantedFile): number {
   return mode & PERMISSION_BITS;
 }
 
-/** Its time in seconds since 1970. As text, since of a negative number the runtime makes the present. */
-export function mtimeOf({ mtimeNs }: WantedFile): string | undefined {
-  return mtimeNs === undefined ? undefined : String(Number(mtimeNs) / NS_PER_SECOND);
+/** Its time in seconds since 1970. One before that as text, since of a negative number the runtime makes the present. */
+export function mtimeOf({ mtimeNs }: WantedFile): number | string | undefined {
+  if (mtimeNs === undefined) return undefined;
+  const seconds = Number(mtimeNs) / NS_PER_SECOND;
+  return seconds < 0 ? String(seconds) : seconds;
 }
 
 /** `mode`: what it has now, where that is known. */

@@ -7,7 +7,7 @@ import { ArtifactsFailure } from "../errors.ts";
 import type { StoredEntry } from "../manifests/index.ts";
 import type { CallContext, DownloadEvent, DownloadQuery, Entry } from "../types.ts";
 import { pathNotFound, type ResolvedView } from "../views.ts";
-import { type Piece, piecesOf, readPieces } from "./pieces.ts";
+import { addPieces, type Piece, readPieces } from "./pieces.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 
 /** Bytes in one chunk, as the protocol promises. */
@@ -45,7 +45,11 @@ export async function* download(
   });
   const pieces = (async function* (): AsyncGenerator<readonly Piece<Sending>[], void, undefined> {
     for await (const batch of entries) {
-      for (const some of slices(batch, PLANNED_ENTRIES)) yield some.flatMap((entry) => plan(entry, range, query.held, queue));
+      for (const some of slices(batch, PLANNED_ENTRIES)) {
+        const planned: Piece<Sending>[] = [];
+        for (const entry of some) plan(entry, range, query.held, queue, planned);
+        yield planned;
+      }
     }
   })();
 
@@ -114,19 +118,20 @@ async function checkRange(
   return { from: range.offset, to: range.length === undefined ? size : Math.min(size, range.offset + range.length) };
 }
 
-// What must be read of an entry; the entry itself joins the queue of those to be sent.
+// Adds what must be read of an entry; the entry itself joins the queue of those to be sent.
 function plan(
   entry: StoredEntry,
   range: { from: number; to: number } | undefined,
   held: ReadonlyMap<string, number> | undefined,
   queue: Set<Sending>,
-): Piece<Sending>[] {
+  pieces: Piece<Sending>[],
+): void {
   const size = entry.size ?? 0;
   const from = range?.from ?? Math.min(size, held?.get(entry.path) ?? 0);
   const to = range?.to ?? size;
   const sending: Sending = { entry, from, to, rangeCrc: range ? 0 : undefined, left: to - from };
   queue.add(sending);
-  return sending.left > 0 ? [...piecesOf(entry.extents, from, to, sending)] : [];
+  if (sending.left > 0) addPieces(pieces, entry.extents, from, to, sending);
 }
 
 // Sends the entries before `until`, which have no bytes to wait for, and begins `until`.

@@ -31,8 +31,8 @@ export interface Piece<T> {
 /** What reading a piece gave: the wanted part, or why it can't be had. */
 export type ReadPiece<T> = { readonly owner: T; readonly bytes: Uint8Array } | { readonly owner: T; readonly damage: string };
 
-/** The pieces that cover a file from byte `from` up to byte `to`. */
-export function* piecesOf<T>(extents: readonly StoredExtent[], from: number, to: number, owner: T): Generator<Piece<T>> {
+/** Adds the pieces that cover a file from byte `from` up to byte `to`. */
+export function addPieces<T>(pieces: Piece<T>[], extents: readonly StoredExtent[], from: number, to: number, owner: T): void {
   let extentStart = 0;
   for (const extent of extents) {
     const extentEnd = extentStart + extent.length;
@@ -42,7 +42,7 @@ export function* piecesOf<T>(extents: readonly StoredExtent[], from: number, to:
         const start = extentStart + i * CHECKED_PIECE_BYTES;
         if (start >= to) break;
         const length = Math.min(CHECKED_PIECE_BYTES, extentEnd - start);
-        yield {
+        pieces.push({
           object: extent.object,
           offset: extent.offset + i * CHECKED_PIECE_BYTES,
           length,
@@ -50,7 +50,7 @@ export function* piecesOf<T>(extents: readonly StoredExtent[], from: number, to:
           from: Math.max(0, from - start),
           to: Math.min(length, to - start),
           owner,
-        };
+        });
       }
     }
     extentStart = extentEnd;
@@ -140,8 +140,8 @@ async function fetchPieces<T>(
     offset += piece.length;
     // Damage on the way here looks like damage in the store: ask once more, for this piece alone.
     if (!isWhole(part, piece)) part = await readStretch(driver, project, [piece], piece.length, { signal });
-    const { owner } = piece;
-    if (isWhole(part, piece)) results.push({ owner, bytes: part.subarray(piece.from, piece.to) });
+    const { owner, from, to } = piece;
+    if (isWhole(part, piece)) results.push({ owner, bytes: to - from === part.length ? part : part.subarray(from, to) });
     else results.push({ owner, damage: part ? `stored bytes are damaged in ${piece.object}` : `${piece.object} is missing in the store` });
   }
   return results;

@@ -7,12 +7,11 @@ import {
   DownloadResponseSchema,
   DownloadStartSchema,
 } from "../../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { FileEndSchema } from "../../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import type { DownloadEvent, DownloadQuery } from "../../artifacts/types.ts";
 import type { DownloadMessage } from "../../wire/messages.ts";
 import type { Call } from "../calls.ts";
 import { callOf, type Handlers, projectOf, type Served } from "./context.ts";
-import { fromEntryHeader, invalid, toNumber, toReference } from "./convert.ts";
+import { fromEntryHeader, fromFileEnd, invalid, toNumber, toReference } from "./convert.ts";
 
 /** Files that a client may say it has parts of. */
 const MAX_HELD = 10_000;
@@ -77,7 +76,7 @@ function messageOf(event: DownloadEvent): DownloadMessage {
     case "file":
       return { case: "file", value: fromEntryHeader(event.entry, event.offset) };
     case "fileEnd":
-      return { case: "fileEnd", value: create(FileEndSchema, { size: BigInt(event.size), crc32c: event.crc32c }) };
+      return { case: "fileEnd", value: fromFileEnd(event.size, event.crc32c) };
     case "start":
       return { case: "start", value: create(DownloadStartSchema, { run: event.run, commit: BigInt(event.commit) }) };
     case "finish":
