@@ -90,8 +90,23 @@ export class Batch {
   }
 
   /** Forgets the file that was begun. */
-  leave(): void {
+  forget(): void {
     this.#begun = undefined;
+  }
+
+  /** The same, but puts what has come of it into a partial file, to be gone on with. Never rejects. */
+  async leave(): Promise<PartialFile | undefined> {
+    const file = this.#begun;
+    this.#begun = undefined;
+    if (file === undefined || file.received === 0) return undefined;
+    try {
+      const partial = new PartialFile(file.final, file.wanted, NOTHING_FOUND);
+      await partial.write([this.bytes.subarray(this.#used, this.#used + file.received)]);
+      await partial.leave();
+      return partial;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Writes, with all care, files that couldn't be written at once; `bytes` are those of the batch. Rejects with what the system says. */

@@ -49,7 +49,8 @@ interface Thread {
 
 function startThread(): Thread {
   // As this file is, of TypeScript or JavaScript. Where it isn't there, as in a program that was made one file, there is no thread.
-  const worker = new Worker(new URL(`./file-writer-thread${extname(import.meta.url)}`, import.meta.url));
+  // This process's own flags (`-e`, `--import`) are none of its business.
+  const worker = new Worker(new URL(`./file-writer-thread${extname(import.meta.url)}`, import.meta.url), { execArgv: [] });
   const waiting: { readonly resolve: (written: Written) => void; readonly reject: (error: Error) => void }[] = [];
   let isReady = false;
 

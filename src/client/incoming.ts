@@ -123,15 +123,12 @@ export class Incoming {
     const file = this.#file;
     this.#file = undefined;
     this.#meter.add(0, -(file?.counted ?? this.#batch?.batch.received ?? 0));
-    this.#batch?.batch.leave();
     const parts = this.#takeParts();
+    if (options.forget) this.#batch?.batch.forget();
+    const partial = (await leaveFile(file, options.forget ? [] : parts)) ?? (await this.#batch?.batch.leave());
     await this.settle().catch(() => this.#sequence.clear());
-    if (!file) return;
-    if (options.forget) this.#found.delete(file.path);
-    if (!file.partial) return;
-    await file.partial.write(parts).catch(() => {});
-    await file.partial.leave();
-    if (!options.forget) this.#found.set(file.path, file.partial.found);
+    if (file && options.forget) this.#found.delete(file.path);
+    if (partial && !options.forget) this.#found.set(partial.path, partial.found);
   }
 
   #begin(header: EntryHeader): Promise<void> | undefined {
@@ -258,6 +255,16 @@ export class Incoming {
 
 function openPartial(file: OpenFile): PartialFile {
   file.partial ??= new PartialFile(file.final, file.wanted, file.found);
+  return file.partial;
+}
+
+/** Puts what came last into the file's partial one. Never rejects. */
+async function leaveFile(file: OpenFile | undefined, parts: readonly Uint8Array[]): Promise<PartialFile | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    if (parts.length > 0) await openPartial(file).write(parts);
+  } catch {}
+  await file.partial?.leave();
   return file.partial;
 }
 

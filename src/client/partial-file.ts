@@ -139,6 +139,11 @@ export class PartialFile {
     this.#fd = naming(final, () => openPartial(this.#partial, file));
   }
 
+  /** The file's path in the run. */
+  get path(): string {
+    return this.#file.path;
+  }
+
   /** What is there of the file, once all that was written has ended. */
   get found(): Found {
     return { length: this.#length, crc: this.#crc, whole: false };

@@ -56,6 +56,11 @@ function write({ finals, partials, sizes, modes, mtimes }: SmallFiles, index: nu
   }
   // Another process may have given the file its name and begun a new one, which must not be taken for ours.
   if (fs.lstatSync(partial).ino !== ours.ino) return false;
-  fs.renameSync(partial, finals[index] as string);
-  return true;
+  try {
+    fs.renameSync(partial, finals[index] as string);
+    return true;
+  } catch {
+    fs.rmSync(partial, { force: true });
+    return false;
+  }
 }
