@@ -47,12 +47,17 @@ interface Thread {
   end(): void;
 }
 
+/** A thread that doesn't come about, in a program that was made one file or may start none, is one that can't write. */
 function startThread(): Thread {
-  // As this file is, of TypeScript or JavaScript. Where it isn't there, as in a program that was made one file, there is no thread.
-  // This process's own flags (`-e`, `--import`) are none of its business.
-  const worker = new Worker(new URL(`./file-writer-thread${extname(import.meta.url)}`, import.meta.url), { execArgv: [] });
   const waiting: { readonly resolve: (written: Written) => void; readonly reject: (error: Error) => void }[] = [];
   let isReady = false;
+  let worker: Worker;
+  try {
+    // As this file is, of TypeScript or JavaScript. This process's own flags (`-e`, `--import`) are none of its business.
+    worker = new Worker(new URL(`./file-writer-thread${extname(import.meta.url)}`, import.meta.url), { execArgv: [] });
+  } catch {
+    return { write: () => undefined, end() {} };
+  }
 
   function ended(): void {
     isReady = false;

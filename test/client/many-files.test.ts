@@ -220,6 +220,27 @@ describe("many small files", () => {
     });
   });
 
+  it("are all written here by a process that may start no thread", () => {
+    const { href } = new URL("../../src/client/file-writer.ts", import.meta.url);
+    const script = `
+      const { createFileWriter } = await import(${JSON.stringify(href)});
+      const writer = createFileWriter();
+      const results = [];
+      for (let i = 0; i < 1000; i++) {
+        results.push(writer.write({ finals: ["${folder.path}/f" + i], partials: ["${folder.path}/p" + i], sizes: [1], modes: [0o600], mtimes: [undefined] }, new Uint8Array(10)));
+        if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      console.log(results.every((written) => written.left?.length === 0));
+    `;
+    const flags = ["--permission", "--allow-fs-read=*", "--allow-fs-write=*"];
+    const { status, stdout } = spawnSync(process.execPath, [...flags, "--input-type=module", "-e", script], {
+      encoding: "utf8",
+      timeout: 60_000,
+    });
+    assert.deepEqual([status, stdout], [0, "true\n"]);
+    assert.equal(fs.readdirSync(folder.path).filter((name) => /^f\d/.test(name)).length, 1_000);
+  });
+
   it("keep no process alive whose client was not closed", () => {
     const { href } = new URL("../../src/client/file-writer.ts", import.meta.url);
     const script = `
