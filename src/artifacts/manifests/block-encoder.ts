@@ -2,10 +2,52 @@
  * Blocks of entries in their binary form, `dstack.artifacts.storage.v1.Block`. Written by hand, since a manifest may have a million
  * entries and the generated code takes several times as long; a test holds the two to the same bytes.
  */
-import { Output, sizeOf, varintBytes } from "../output.ts";
 import type { LayerEntry, StoredExtent } from "./types.ts";
 
 const KINDS = { file: 1, folder: 2, link: 3, trace: 4 } as const;
+
+/** A buffer that grows, and the wire types that are needed. */
+class Output {
+  bytes: Buffer;
+  at = 0;
+
+  constructor(capacity: number) {
+    this.bytes = Buffer.allocUnsafe(capacity);
+  }
+
+  reserve(length: number): void {
+    if (this.at + length <= this.bytes.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(this.bytes.length * 2, this.at + length));
+    this.bytes.copy(larger, 0, 0, this.at);
+    this.bytes = larger;
+  }
+
+  /** An integer from 0 up to 2^53. */
+  varint(value: number): void {
+    this.reserve(8);
+    let rest = value;
+    for (; rest > 0x7fff_ffff; rest = Math.floor(rest / 128)) this.bytes[this.at++] = (rest % 128) | 0x80;
+    for (; rest > 0x7f; rest >>>= 7) this.bytes[this.at++] = (rest & 0x7f) | 0x80;
+    this.bytes[this.at++] = rest;
+  }
+
+  field(tag: number, value: number): void {
+    this.varint(tag);
+    this.varint(value);
+  }
+
+  fixed32(value: number): void {
+    this.reserve(4);
+    this.at = this.bytes.writeUInt32LE(value, this.at);
+  }
+
+  text(tag: number, text: string): void {
+    this.reserve(text.length * 3);
+    this.field(tag, Buffer.byteLength(text));
+    this.reserve(text.length * 3);
+    this.at += this.bytes.write(text, this.at, "utf8");
+  }
+}
 
 // A field's number and its wire type, as one byte.
 const BLOCK_OBJECTS = (1 << 3) | 2;
@@ -49,7 +91,11 @@ export class BlockEncoder {
     out.field(KIND, KINDS[entry.type]);
     if (entry.size) out.field(SIZE, entry.size);
     if (entry.mode) out.field(MODE, entry.mode);
-    if (entry.mtimeNs) out.fixed64(MTIME, entry.mtimeNs);
+    if (entry.mtimeNs) {
+      out.reserve(9);
+      out.bytes[out.at++] = MTIME;
+      out.at = out.bytes.writeBigInt64LE(entry.mtimeNs, out.at);
+    }
     if (entry.crc32c) {
       out.varint(CRC32C);
       out.fixed32(entry.crc32c);
@@ -57,7 +103,10 @@ export class BlockEncoder {
     if (entry.linkTarget) out.text(LINK_TARGET, entry.linkTarget);
     for (const extent of entry.extents) this.#addExtent(out, extent);
     if (entry.hidesOlder) out.field(HIDES_OLDER, 1);
-    this.#entries.message(BLOCK_ENTRIES, out);
+    this.#entries.field(BLOCK_ENTRIES, out.at);
+    this.#entries.reserve(out.at);
+    out.bytes.copy(this.#entries.bytes, this.#entries.at, 0, out.at);
+    this.#entries.at += out.at;
   }
 
   #addExtent(out: Output, extent: StoredExtent): void {
@@ -86,4 +135,15 @@ export class BlockEncoder {
     this.#entries.at = 0;
     return block;
   }
+}
+
+/** Bytes of an integer field with its tag; one that is 0 is left out. */
+function sizeOf(value: number): number {
+  return value ? 1 + varintBytes(value) : 0;
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) bytes++;
+  return bytes;
 }

@@ -4,66 +4,12 @@ import { DataFooterSchema, type Piece } from "../../../gen/ts/dstack/artifacts/s
 import { crc32c } from "../../lib/crc32c.ts";
 import { type ObjectInfo, StoreError } from "../../store/driver.ts";
 import type { Objects } from "../objects.ts";
-import { Output } from "../output.ts";
 
 /** The footer's length, its CRC32C, and what tells a data object from anything else. */
 const TRAILER_BYTES = 16;
 const MAGIC = Buffer.from("DSTKDATA", "ascii");
 /** Most footers are smaller, so that one request gets both. */
 const TAIL_BYTES = 64 * 1024;
-
-// Of DataFooter and Piece: a field's number and its wire type, as one byte.
-const PIECES = (1 << 3) | 2;
-const PATH = (1 << 3) | 2;
-const TRY = 2 << 3;
-const SIZE = 3 << 3;
-const MTIME = (4 << 3) | 1;
-const FILE_OFFSET = 5 << 3;
-const LENGTH = 6 << 3;
-const CRC32C = (7 << 3) | 2;
-const FIRST_BYTES = 256;
-
-/** What a stretch of a file is; see `Piece` of the storage format. */
-export interface NewPiece {
-  readonly path: string;
-  readonly try: number;
-  readonly size: number | undefined;
-  readonly mtimeNs: bigint;
-  readonly fileOffset: number;
-  readonly length: number;
-  readonly crc32c: readonly number[];
-}
-
-/** The piece that is being written. */
-const scratch = new Output(FIRST_BYTES);
-
-/**
- * Writes a footer piece by piece, as protobuf-es would write it whole: thousands of pieces kept as objects are what the collector would spend its
- * time on. A property test holds the two to the same bytes.
- */
-export class FooterEncoder {
-  readonly #out = new Output(FIRST_BYTES);
-  /** Pieces so far. */
-  pieces = 0;
-
-  add({ path, try: attempt, size, mtimeNs, fileOffset, length, crc32c }: NewPiece): void {
-    scratch.at = 0;
-    if (path !== "") scratch.text(PATH, path);
-    if (attempt !== 0) scratch.field(TRY, attempt);
-    if (size !== undefined) scratch.field(SIZE, size);
-    if (mtimeNs !== 0n) scratch.fixed64(MTIME, mtimeNs);
-    if (fileOffset !== 0) scratch.field(FILE_OFFSET, fileOffset);
-    if (length !== 0) scratch.field(LENGTH, length);
-    if (crc32c.length > 0) scratch.field(CRC32C, crc32c.length * 4);
-    for (const crc of crc32c) scratch.fixed32(crc);
-    this.#out.message(PIECES, scratch);
-    this.pieces++;
-  }
-
-  finish(): Uint8Array {
-    return this.#out.bytes.subarray(0, this.#out.at);
-  }
-}
 
 export function encodeTrailer(footer: Uint8Array): Uint8Array {
   const trailer = Buffer.alloc(TRAILER_BYTES);

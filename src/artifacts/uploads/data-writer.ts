@@ -3,10 +3,12 @@
  * They are copied once, into buffers that are used again: those that a socket brings would wait for the collector, and keep it busy, which
  * costs three times what copying does.
  */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { type DataFooter, DataFooterSchema, PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { combineCrc32c, crc32c } from "../../lib/crc32c.ts";
 import { StoreError } from "../../store/driver.ts";
 import type { StoredExtent } from "../manifests/index.ts";
-import { encodeTrailer, FooterEncoder } from "./data-footer.ts";
+import { encodeTrailer } from "./data-footer.ts";
 import type { Holder, MemoryBudget } from "./memory-budget.ts";
 
 /** Each so many bytes of an extent have a checksum of their own, so that a range can be checked without reading all of it. */
@@ -51,7 +53,7 @@ interface OpenObject {
   room: number;
   bytes: number;
   crc: number;
-  readonly footer: FooterEncoder;
+  readonly pieces: DataFooter["pieces"];
 }
 
 export class DataWriter implements Holder {
@@ -115,7 +117,7 @@ export class DataWriter implements Holder {
   /** Ends the file. Its bytes are durable only after `flush`. */
   end(): { size: number; crc32c: number; extents: readonly StoredExtent[] } {
     this.#closeExtent();
-    if ((this.#object?.footer.pieces ?? 0) >= OBJECT_PIECES) this.handOn();
+    if ((this.#object?.pieces.length ?? 0) >= OBJECT_PIECES) this.handOn();
     const result = { size: this.#filePosition, crc32c: this.#fileCrc, extents: this.#extents };
     this.#file = undefined;
     return result;
@@ -187,7 +189,7 @@ export class DataWriter implements Holder {
   }
 
   #openObject(): OpenObject {
-    return { key: this.#options.keyOf(this.#objects++), buffers: [], room: 0, bytes: 0, crc: 0, footer: new FooterEncoder() };
+    return { key: this.#options.keyOf(this.#objects++), buffers: [], room: 0, bytes: 0, crc: 0, pieces: [] };
   }
 
   #closePiece(object: OpenObject, extent: OpenExtent): void {
@@ -206,14 +208,24 @@ export class DataWriter implements Holder {
     this.#closePiece(this.#object, extent);
     const { object, offset, length, crc32c } = extent;
     this.#extents.push({ object, offset, length, crc32c });
-    this.#object.footer.add({ ...this.#file, fileOffset: this.#filePosition - length, length, crc32c });
+    this.#object.pieces.push(
+      create(PieceSchema, {
+        path: this.#file.path,
+        try: this.#file.try,
+        ...(this.#file.size === undefined ? {} : { size: BigInt(this.#file.size) }),
+        mtimeNs: this.#file.mtimeNs,
+        fileOffset: BigInt(this.#filePosition - length),
+        length: BigInt(length),
+        crc32c,
+      }),
+    );
   }
 
   async #put(object: OpenObject): Promise<void> {
     const { buffers, room } = object;
     const { budget } = this.#options;
     try {
-      const footer = object.footer.finish();
+      const footer = toBinary(DataFooterSchema, create(DataFooterSchema, { pieces: object.pieces }));
       const ending = [footer, encodeTrailer(footer)];
       const crc = ending.reduce((sum, part) => combineCrc32c(sum, crc32c(part), part.length), object.crc);
       const created = await this.#options.put(object.key, [...filled(buffers, room), ...ending], crc);
