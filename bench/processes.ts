@@ -2,7 +2,7 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { BIN_ENV, NODE_FLAGS as BIN_FLAGS } from "../test/support/node-flags.ts";
+import { NODE_FLAGS as BIN_FLAGS } from "../test/support/node-flags.ts";
 import type { Answer, Request, Task, Usage } from "./worker.ts";
 
 /** What the package's bin sets for itself in its first line; our processes run with it, others' as they come. */
@@ -39,7 +39,7 @@ export async function startWorker(
   ];
   const child = fork(new URL("./worker.ts", import.meta.url), [role, JSON.stringify(options)], {
     execArgv,
-    env: { ...process.env, ...(flags === NODE_FLAGS ? BIN_ENV : {}), ...env },
+    env: { ...process.env, ...env },
   });
   const ready = await next(child, role);
   const ask = async (request: Request): Promise<Answer> => {

@@ -3,7 +3,6 @@ import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createClient } from "../../src/index.ts";
-import { BIN_ENV } from "../../test/support/node-flags.ts";
 import { type Contender, sample } from "../measure.ts";
 import { NODE_FLAGS, runCommand, startProgram, startWorker, usageOf } from "../processes.ts";
 import { discard, type TreeTask } from "../trees.ts";
@@ -45,9 +44,9 @@ export async function client(role: "client" | "stream-client", { store, folder, 
 export async function commandLine({ store, folder, env = {} }: OursOptions): Promise<Contender> {
   const url = `unix://${join(folder, "command-line.sock")}`;
   const server = await startProgram(process.execPath, [...NODE_FLAGS, MAIN, "serve", "--store", store, "--listen", url, "--quiet"], {
-    env: { ...BIN_ENV, ...env },
+    env,
   });
-  const run = (...args: string[]) => runCommand(process.execPath, [...NODE_FLAGS, MAIN, ...args, "--url", url, "--quiet"], BIN_ENV);
+  const run = (...args: string[]) => runCommand(process.execPath, [...NODE_FLAGS, MAIN, ...args, "--url", url, "--quiet"]);
   return transfers("dstack-artifacts, command line", folder, url, {
     async transfer({ direction, source }, name, target) {
       const done = direction === "up" ? await run("upload", source, ".", "--run", name) : await run("download", name, ".", target);

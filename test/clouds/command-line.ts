@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
-import { BIN_ENV, NODE_FLAGS } from "../support/node-flags.ts";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 import type { StoreAddress } from "./stores.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
@@ -51,7 +51,7 @@ function launch(args: readonly string[], { cwd, env = {} }: Place): ChildProcess
   const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     ...(cwd ? { cwd } : {}),
-    env: { PATH: process.env["PATH"], HOME: tmpdir(), ...BIN_ENV, ...env },
+    env: { PATH: process.env["PATH"], HOME: tmpdir(), ...env },
   });
   const killWithUs = () => child.kill("SIGKILL");
   process.once("exit", killWithUs);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { openArtifacts } from "../../src/compose.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
 import { STORES, type StoreAddress } from "../clouds/stores.ts";
-import { BIN_ENV, NODE_FLAGS } from "../support/node-flags.ts";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 import { type CountingLine, openLine } from "./support/counting-line.ts";
 import { newFolder, removeFolders } from "./support/folders.ts";
 import { PROJECT } from "./support/look.ts";
@@ -43,7 +43,7 @@ function writeLargeFile(path: string): number {
 function start(main: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
   return spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, "support", main), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, ...BIN_ENV, ...env },
+    env: { ...process.env, ...env },
   });
 }
 

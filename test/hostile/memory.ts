@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { fileURLToPath } from "node:url";
 import { clientOf, TOKEN, withFolder, withSession } from "../server/support.ts";
-import { BIN_ENV, NODE_FLAGS } from "../support/node-flags.ts";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 
 /** The runs that take minutes, with the numbers that the project promises. */
 export const LONG = process.env["DSTACK_ARTIFACTS_HOSTILE"] === "long";
@@ -18,14 +18,11 @@ export interface MeasuredServer {
   peakDuring(act: () => Promise<unknown>): Promise<number>;
 }
 
-/** A server on a folder of its own, in a process that is started as the bin is. */
+/** A server on a folder of its own, in a process with the flags of the bin. */
 export async function withServer<T>(use: (server: MeasuredServer) => Promise<T>): Promise<T> {
   return withFolder(async (folder) => {
     const script = fileURLToPath(new URL("server.ts", import.meta.url));
-    const child = spawn(process.execPath, [...NODE_FLAGS, script, folder], {
-      env: { ...process.env, ...BIN_ENV },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const child = spawn(process.execPath, [...NODE_FLAGS, script, folder], { stdio: ["ignore", "pipe", "inherit"] });
     const exited = once(child, "exit");
     try {
       const [line] = await Promise.race([

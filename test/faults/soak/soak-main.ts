@@ -13,7 +13,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
 import { createClient } from "../../../src/client/client.ts";
-import { BIN_ENV, NODE_FLAGS } from "../../support/node-flags.ts";
+import { NODE_FLAGS } from "../../support/node-flags.ts";
 import { newFolder, removeFolders } from "../support/folders.ts";
 import { openFolder } from "../support/store.ts";
 
@@ -67,7 +67,6 @@ const line = createServer((client) => {
 line.listen(front);
 
 const server = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, "server-main.ts"), root, back], {
-  env: { ...process.env, ...BIN_ENV },
   stdio: ["pipe", "pipe", "inherit"],
 });
 await once(server.stdout, "data");
