@@ -28,8 +28,6 @@ export class Batch {
   readonly files: SmallFiles = { finals: [], partials: [], sizes: [], modes: [], mtimes: [] };
   /** What each of the files is to be. */
   readonly #wanted: WantedFile[] = [];
-  /** Where its bytes begin. */
-  readonly #offsets: number[] = [];
   #used = 0;
   #begun: Begun | undefined;
 
@@ -75,7 +73,6 @@ export class Batch {
     this.files.modes.push(modeOf(wanted));
     this.files.mtimes.push(mtimeOf(wanted));
     this.#wanted.push(wanted);
-    this.#offsets.push(this.#used);
     this.#used += size;
     this.#begun = undefined;
     return wanted;
@@ -113,7 +110,7 @@ export class Batch {
   async writeLeft(indexes: readonly number[], bytes: Uint8Array): Promise<void> {
     for (const index of indexes) {
       const wanted = this.#wanted[index] as WantedFile;
-      const offset = this.#offsets[index] as number;
+      const offset = this.files.sizes.slice(0, index).reduce((sum, size) => sum + size, 0);
       const partial = new PartialFile(this.files.finals[index] as string, wanted, NOTHING_FOUND);
       try {
         await partial.write([bytes.subarray(offset, offset + wanted.size)]);
