@@ -79,7 +79,7 @@ const settings: Settings = {
   largestBytes: Number(values["largest-mib"]) * MIB,
   trees: values.trees.split(",").map((name) => treeOf(name)),
   tcp: values.tcp,
-  only: values.only,
+  only: values.only.flatMap((parts) => parts.split(",")),
   profile: values.profile,
   folder,
   memoryFolder,
