@@ -56,19 +56,17 @@ export async function* download(
   const totals = { files: 0, bytes: 0 };
   let begun: Sending | undefined;
   for await (const batch of readPieces(context.objects.driver, query.project, pieces, readAhead, signal)) {
-    for (const some of slices(batch, PIECES_AT_ONCE)) {
-      const events: DownloadEvent[] = [];
-      for (const piece of some) {
-        if (begun !== piece.owner) {
-          drain(queue, piece.owner, events, totals);
-          begun = piece.owner;
-        }
-        if ("damage" in piece) throw damaged(piece.owner.entry.path, piece.damage);
-        addChunks(events, piece.bytes);
-        finishPiece(piece.owner, piece.bytes, events, totals);
+    const events: DownloadEvent[] = [];
+    for (const piece of batch) {
+      if (begun !== piece.owner) {
+        drain(queue, piece.owner, events, totals);
+        begun = piece.owner;
       }
-      yield events;
+      if ("damage" in piece) throw damaged(piece.owner.entry.path, piece.damage);
+      addChunks(events, piece.bytes);
+      finishPiece(piece.owner, piece.bytes, events, totals);
     }
+    yield events;
   }
   const rest: DownloadEvent[] = [];
   drain(queue, undefined, rest, totals);
@@ -76,8 +74,6 @@ export async function* download(
   yield rest;
 }
 
-/** Pieces that are handed on at once, so that the client has something to do while more small ones are made ready. */
-const PIECES_AT_ONCE = 32;
 /** Entries whose pieces are worked out at once; the rest of a batch waits, so that a slow reader holds little. */
 const PLANNED_ENTRIES = 256;
 

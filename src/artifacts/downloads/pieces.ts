@@ -16,6 +16,10 @@ const FETCH_PIECES = 512;
 /** Requests of one download that are under way or wait to be consumed. With more, less of what they read is still in the CPU's cache. */
 const FETCHES_AHEAD = 3;
 
+/** What is checked and handed on at once: enough small pieces for the client to do, and no more bytes than stay in the CPU's cache until they are sent. */
+const PIECES_AT_ONCE = 32;
+const BYTES_AT_ONCE = CHECKED_PIECE_BYTES;
+
 /** A piece of a data object that has a checksum of its own, and who wants which part of it. */
 export interface Piece<T> {
   readonly object: string;
@@ -63,7 +67,7 @@ interface Fetch<T> {
   bytes: number;
 }
 
-/** Reads pieces in their order. Gives them in batches, one for each request, whose bytes stay until the next batch is asked for. */
+/** Reads pieces in their order. Gives them in batches, whose bytes stay until the next batch is asked for. */
 export async function* readPieces<T>(
   driver: Driver,
   project: string,
@@ -74,7 +78,7 @@ export async function* readPieces<T>(
   const abort = new AbortController();
   const either = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
   const fetches = groupFetches(pieces, () => (readAhead.hasRoom ? driver.readBytes : SMALL_FETCH_BYTES));
-  const ahead: { memory: RequestMemory; result: Promise<readonly ReadPiece<T>[]> }[] = [];
+  const ahead: { pieces: readonly Piece<T>[]; memory: RequestMemory; result: Promise<Uint8Array | undefined> }[] = [];
   let ended = false;
   try {
     for (;;) {
@@ -85,14 +89,30 @@ export async function* readPieces<T>(
           ended = true;
           break;
         }
-        const memory = readAhead.take(next.value.bytes);
-        const result = fetchPieces(driver, project, next.value, memory, either);
+        const { pieces, bytes } = next.value;
+        const memory = readAhead.take(bytes);
+        const result = readStretch(driver, project, pieces, bytes, { allocate: memory.allocate, signal: either });
         result.catch(() => {});
-        ahead.push({ memory, result });
+        ahead.push({ pieces, memory, result });
       }
       const first = ahead[0];
       if (!first) return;
-      yield await first.result;
+      const bytes = await first.result;
+      let batch: ReadPiece<T>[] = [];
+      let batchBytes = 0;
+      let offset = 0;
+      for (const piece of first.pieces) {
+        const part = bytes?.subarray(offset, offset + piece.length);
+        // Damage on the way here looks like damage in the store: ask once more, for this piece alone.
+        batch.push(isWhole(part, piece) ? wanted(piece, part) : await readAgain(driver, project, piece, either));
+        batchBytes += piece.length;
+        offset += piece.length;
+        if (batch.length < PIECES_AT_ONCE && batchBytes < BYTES_AT_ONCE) continue;
+        yield batch;
+        batch = [];
+        batchBytes = 0;
+      }
+      if (batch.length > 0) yield batch;
       ahead.shift();
       first.memory.release(true);
     }
@@ -125,26 +145,14 @@ async function* groupFetches<T>(
   if (fetch) yield fetch;
 }
 
-async function fetchPieces<T>(
-  driver: Driver,
-  project: string,
-  fetch: Fetch<T>,
-  { allocate }: RequestMemory,
-  signal: AbortSignal,
-): Promise<readonly ReadPiece<T>[]> {
-  const bytes = await readStretch(driver, project, fetch.pieces, fetch.bytes, { allocate, signal });
-  const results: ReadPiece<T>[] = [];
-  let offset = 0;
-  for (const piece of fetch.pieces) {
-    let part = bytes?.subarray(offset, offset + piece.length);
-    offset += piece.length;
-    // Damage on the way here looks like damage in the store: ask once more, for this piece alone.
-    if (!isWhole(part, piece)) part = await readStretch(driver, project, [piece], piece.length, { signal });
-    const { owner, from, to } = piece;
-    if (isWhole(part, piece)) results.push({ owner, bytes: to - from === part.length ? part : part.subarray(from, to) });
-    else results.push({ owner, damage: part ? `stored bytes are damaged in ${piece.object}` : `${piece.object} is missing in the store` });
-  }
-  return results;
+async function readAgain<T>(driver: Driver, project: string, piece: Piece<T>, signal: AbortSignal): Promise<ReadPiece<T>> {
+  const bytes = await readStretch(driver, project, [piece], piece.length, { signal });
+  if (isWhole(bytes, piece)) return wanted(piece, bytes);
+  return { owner: piece.owner, damage: bytes ? `stored bytes are damaged in ${piece.object}` : `${piece.object} is missing in the store` };
+}
+
+function wanted<T>({ owner, from, to, length }: Piece<T>, bytes: Uint8Array): ReadPiece<T> {
+  return { owner, bytes: to - from === length ? bytes : bytes.subarray(from, to) };
 }
 
 function isWhole<T>(bytes: Uint8Array | undefined, piece: Piece<T>): bytes is Uint8Array {
