@@ -1,5 +1,5 @@
 /** How a data object ends: with a list of what is in it, so that an upload can go on from the objects alone. */
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { DataFooterSchema, type Piece } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { crc32c } from "../../lib/crc32c.ts";
 import { type ObjectInfo, StoreError } from "../../store/driver.ts";
@@ -11,7 +11,38 @@ const MAGIC = Buffer.from("DSTKDATA", "ascii");
 /** Most footers are smaller, so that one request gets both. */
 const TAIL_BYTES = 64 * 1024;
 
-export function encodeTrailer(footer: Uint8Array): Uint8Array {
+/** Pieces that are encoded together. As objects, all those of an object with many small files would be much to hold, and to collect. */
+const PIECES_AT_ONCE = 64;
+
+/** The end of a data object that is being filled. */
+export class FooterEncoder {
+  readonly #encoded: Uint8Array[] = [];
+  #last: Piece[] = [];
+
+  /** How many there are. */
+  pieces = 0;
+
+  add(piece: Piece): void {
+    this.pieces++;
+    this.#last.push(piece);
+    if (this.#last.length === PIECES_AT_ONCE) this.#encode();
+  }
+
+  /** Footer and trailer. */
+  finish(): readonly [Uint8Array, Uint8Array] {
+    this.#encode();
+    const footer = Buffer.concat(this.#encoded);
+    return [footer, encodeTrailer(footer)];
+  }
+
+  // Messages one behind the other are one whose lists are theirs one behind the other.
+  #encode(): void {
+    this.#encoded.push(toBinary(DataFooterSchema, create(DataFooterSchema, { pieces: this.#last })));
+    this.#last = [];
+  }
+}
+
+function encodeTrailer(footer: Uint8Array): Uint8Array {
   const trailer = Buffer.alloc(TRAILER_BYTES);
   trailer.writeUInt32LE(footer.length, 0);
   trailer.writeUInt32LE(crc32c(footer), 4);

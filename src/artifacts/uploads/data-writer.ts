@@ -3,17 +3,17 @@
  * They are copied once, into buffers that are used again: those that a socket brings would wait for the collector, and keep it busy, which
  * costs three times what copying does.
  */
-import { create, toBinary } from "@bufbuild/protobuf";
-import { type DataFooter, DataFooterSchema, PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { create } from "@bufbuild/protobuf";
+import { PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { combineCrc32c, crc32c } from "../../lib/crc32c.ts";
 import { StoreError } from "../../store/driver.ts";
 import type { StoredExtent } from "../manifests/index.ts";
-import { encodeTrailer } from "./data-footer.ts";
+import { FooterEncoder } from "./data-footer.ts";
 import type { Holder, MemoryBudget } from "./memory-budget.ts";
 
 /** Each so many bytes of an extent have a checksum of their own, so that a range can be checked without reading all of it. */
 export const CHECKED_PIECE_BYTES = 1024 * 1024;
-/** Pieces in one data object at the most, since each takes some hundred bytes of memory until the object is put, however small its file. */
+/** Pieces in one data object at the most, since each takes a hundred bytes of memory until the object is put, however small its file. */
 export const OBJECT_PIECES = 8192;
 /** An object's buffers until it fills a large one, so that many uploads of a few bytes hold little more than those. */
 const SMALL_BUFFER_BYTES = 16 * 1024;
@@ -53,7 +53,7 @@ interface OpenObject {
   room: number;
   bytes: number;
   crc: number;
-  readonly pieces: DataFooter["pieces"];
+  readonly footer: FooterEncoder;
 }
 
 export class DataWriter implements Holder {
@@ -117,7 +117,7 @@ export class DataWriter implements Holder {
   /** Ends the file. Its bytes are durable only after `flush`. */
   end(): { size: number; crc32c: number; extents: readonly StoredExtent[] } {
     this.#closeExtent();
-    if ((this.#object?.pieces.length ?? 0) >= OBJECT_PIECES) this.handOn();
+    if ((this.#object?.footer.pieces ?? 0) >= OBJECT_PIECES) this.handOn();
     const result = { size: this.#filePosition, crc32c: this.#fileCrc, extents: this.#extents };
     this.#file = undefined;
     return result;
@@ -189,7 +189,7 @@ export class DataWriter implements Holder {
   }
 
   #openObject(): OpenObject {
-    return { key: this.#options.keyOf(this.#objects++), buffers: [], room: 0, bytes: 0, crc: 0, pieces: [] };
+    return { key: this.#options.keyOf(this.#objects++), buffers: [], room: 0, bytes: 0, crc: 0, footer: new FooterEncoder() };
   }
 
   #closePiece(object: OpenObject, extent: OpenExtent): void {
@@ -208,7 +208,7 @@ export class DataWriter implements Holder {
     this.#closePiece(this.#object, extent);
     const { object, offset, length, crc32c } = extent;
     this.#extents.push({ object, offset, length, crc32c });
-    this.#object.pieces.push(
+    this.#object.footer.add(
       create(PieceSchema, {
         path: this.#file.path,
         try: this.#file.try,
@@ -225,8 +225,7 @@ export class DataWriter implements Holder {
     const { buffers, room } = object;
     const { budget } = this.#options;
     try {
-      const footer = toBinary(DataFooterSchema, create(DataFooterSchema, { pieces: object.pieces }));
-      const ending = [footer, encodeTrailer(footer)];
+      const ending = object.footer.finish();
       const crc = ending.reduce((sum, part) => combineCrc32c(sum, crc32c(part), part.length), object.crc);
       const created = await this.#options.put(object.key, [...filled(buffers, room), ...ending], crc);
       if (!created) throw new StoreError("failed", `the store already has ${object.key}, which was to be made now`);
