@@ -1,12 +1,14 @@
 /** The folders that are transferred, and what is asked of contenders with them. */
 import { randomFillSync } from "node:crypto";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { NamedTask } from "./measure.ts";
 
 const WRITE_BYTES = 1024 * 1024;
 const FILES_IN_FOLDER = 100;
+/** What Linux calls the kind of file system that is in memory. */
+const TMPFS = 0x01021994;
 
 /** Transfers a tree: up from `source`, or down what was last sent up of it. */
 export interface TreeTask extends NamedTask {
@@ -49,9 +51,9 @@ function inUnits(bytes: number): string {
 }
 
 /**
- * Makes room after a transfer, where it is worth it: a tree of many files stays until the benchmark ends. ext4 looks at each inode that was
- * deleted in the last minutes before it makes a file, so whoever comes next would pay several times over.
+ * Makes room after a transfer. On a disk a tree of many files stays until the benchmark ends: ext4 looks at each inode that was deleted in
+ * the last minutes before it makes a file, so whoever comes next would pay several times over.
  */
 export async function discard(path: string, { files }: { readonly files: number }): Promise<void> {
-  if (files === 1) await rm(path, { recursive: true });
+  if (files === 1 || (await statfs(path)).type === TMPFS) await rm(path, { recursive: true });
 }

@@ -24,12 +24,12 @@ export async function file(settings: Settings): Promise<Figure[]> {
   return race("file", settings, folder, [...(await onFolder(settings, folder)), ["unary", () => unary(folder)]]);
 }
 
-/** The same in memory, where a disk hides nothing: one large file. */
+/** The same in memory, where a disk hides nothing. */
 export async function tmpfs(settings: Settings): Promise<Figure[]> {
   const { memoryFolder: folder } = settings;
-  const large = { ...settings, trees: settings.trees.filter(({ files }) => files === 1) };
-  return race("tmpfs", large, folder, [
+  return race("tmpfs", settings, folder, [
     ...(await onFolder(settings, folder)),
+    ["unary", () => unary(folder)],
     ...(bazelRemoteIsThere() ? [["bazel-remote", () => bazelRemote(folder)] as const] : []),
   ]);
 }
