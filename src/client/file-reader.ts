@@ -6,20 +6,19 @@ import { ArtifactsUploadError, withPath } from "./errors.ts";
 import type { LocalEntry } from "./walk.ts";
 
 /** Files up to this size are read by synchronous calls, at once: that is several times as fast for many of them. */
-export const SMALL_FILE_BYTES = 64 * 1024;
+export const SMALL_FILE_BYTES = 1024 * 1024;
 
 // A FIFO that has taken a file's place must not be waited for.
 const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK;
 
-/** A small file, whole; `undefined` if it isn't as it was when it was looked at. */
-export function readSmallFile(entry: LocalEntry): Uint8Array | undefined {
+/** Reads a small file into `buffer`, which has room for a byte more. Gives what is read; `undefined` if it isn't as it was when it was looked at. */
+export function readSmallFile(entry: LocalEntry, buffer: Uint8Array): Uint8Array | undefined {
   const fd = fs.openSync(entry.local, OPEN_FLAGS);
   try {
-    // One byte more, to notice that it grew.
-    const buffer = Buffer.allocUnsafe(entry.size + 1);
+    // The byte more is to notice that it grew.
     let length = 0;
-    while (length < buffer.length) {
-      const read = fs.readSync(fd, buffer, length, buffer.length - length, null);
+    while (length <= entry.size) {
+      const read = fs.readSync(fd, buffer, length, entry.size + 1 - length, null);
       if (read === 0) break;
       length += read;
     }

@@ -13,8 +13,8 @@ import type { SourceItem } from "./source.ts";
 import { timestampOf } from "./timestamps.ts";
 import type { LocalEntry } from "./walk.ts";
 
-/** Bytes of chunks that go on together, for small files. */
-const BATCH_BYTES = 256 * 1024;
+/** Bytes of chunks that go on together, for small files: with one more of those, no more than are read at once of a large one. */
+const BATCH_BYTES = 1024 * 1024;
 /** Messages that go on together. */
 const BATCH_MESSAGES = 256;
 /** Bytes that are read at once, and sent as a batch: between batches the connection is idle for a moment, so that few large ones are better. */
@@ -42,6 +42,8 @@ export async function* uploadMessages(
   state: UploadState,
 ): AsyncGenerator<readonly UploadMessage[], void, undefined> {
   const buffers = new BufferPool(READ_BYTES, READ_BUFFERS);
+  /** Has the bytes of the batch's small files. */
+  let buffer: Uint8Array<ArrayBuffer> | undefined;
   let files = 0;
   let bytes = 0;
   let batch: UploadMessage[] = [{ case: "start", value: start }];
@@ -54,7 +56,8 @@ export async function* uploadMessages(
   };
   for (const item of items) {
     const isFile = item.type !== "folder";
-    const small = smallMessages(item, state);
+    buffer ??= buffers.take();
+    const small = smallMessages(item, state, buffer.subarray(batchBytes));
     if (small !== undefined) {
       batch.push(...small);
       batchBytes += item.size ?? 0;
@@ -62,8 +65,10 @@ export async function* uploadMessages(
       state.onSent(isFile ? 1 : 0, item.size ?? 0);
       if (batchBytes >= BATCH_BYTES || batch.length >= BATCH_MESSAGES) yield takeBatch();
     } else {
-      if (batch.length > 0) yield takeBatch();
-      bytes += item.type === "source" ? yield* sourceMessages(item, state) : yield* fileMessages(item as LocalEntry, state, buffers);
+      const before = takeBatch();
+      const sent = item.type === "source" ? yield* sourceMessages(before, item, state) : yield* fileMessages(before, item, state, buffers);
+      batch.push(fileEnd(sent.size, sent.crc));
+      bytes += sent.size;
       state.onSent(1, 0);
     }
     if (isFile) files++;
@@ -73,11 +78,11 @@ export async function* uploadMessages(
 }
 
 // Folders, links and small files, as they are at the first reading.
-function smallMessages(item: UploadItem, state: UploadState): UploadMessage[] | undefined {
+function smallMessages(item: UploadItem, state: UploadState, buffer: Uint8Array): UploadMessage[] | undefined {
   if (item.type === "source") return undefined;
   if (item.type !== "file") return [header(item, item.type === "folder" ? EntryType.FOLDER : EntryType.LINK, 0)];
   if (item.size > SMALL_FILE_BYTES) return undefined;
-  const bytes = readSmallFile(item);
+  const bytes = readSmallFile(item, buffer);
   if (bytes === undefined) return undefined;
   const attempt = tryOf(item, state);
   return [
@@ -87,23 +92,27 @@ function smallMessages(item: UploadItem, state: UploadState): UploadMessage[] | 
   ];
 }
 
-// Gives the file's size.
+/** What a file turned out to be. */
+interface Sent {
+  readonly size: number;
+  readonly crc: number;
+}
+
+// All of a file but its end, behind messages that wait to go on together with its first ones.
 async function* fileMessages(
+  waiting: UploadMessage[],
   item: LocalEntry,
   state: UploadState,
   buffers: BufferPool,
-): AsyncGenerator<UploadMessage[], number, undefined> {
+): AsyncGenerator<UploadMessage[], Sent, undefined> {
   for (let reading = 1; ; reading++) {
     const file = await openFile(item.local);
     try {
       const opened = { ...item, size: file.size, mode: file.mode, mtimeNs: file.mtimeNs };
       const attempt = tryOf(opened, state);
-      yield [header(opened, EntryType.FILE, attempt)];
-      const sent = yield* chunkMessages(file.chunks(buffers), usableSpans(opened, attempt, state), state);
-      if (sent.size === file.size && !(await file.changed())) {
-        yield [fileEnd(sent.size, sent.crc)];
-        return sent.size;
-      }
+      waiting.push(header(opened, EntryType.FILE, attempt));
+      const sent = yield* chunkMessages(waiting.splice(0), file.chunks(buffers), usableSpans(opened, attempt, state), state);
+      if (sent.size === file.size && !(await file.changed())) return sent;
       state.onSent(0, -sent.size);
       state.tries.set(item.path, attempt + 1);
     } finally {
@@ -132,20 +141,24 @@ function usableSpans(item: LocalEntry, attempt: number, state: UploadState): Per
 
 // Reads every byte, for the checksum, and sends those that are in no span.
 async function* chunkMessages(
+  before: UploadMessage[],
   chunks: AsyncIterable<Uint8Array>,
   spans: PersistedFile["spans"],
   state: UploadState,
-): AsyncGenerator<UploadMessage[], { size: number; crc: number }, undefined> {
+): AsyncGenerator<UploadMessage[], Sent, undefined> {
   const piecesOf = createPieces(spans);
+  let messages = before;
   let size = 0;
   let crc = 0;
   for await (const chunk of chunks) {
     crc = crc32c(chunk, crc);
     size += chunk.length;
-    const messages = piecesOf(chunk);
+    messages.push(...piecesOf(chunk));
     if (messages.length > 0) yield messages;
+    messages = [];
     state.onSent(0, chunk.length);
   }
+  if (messages.length > 0) yield messages;
   return { size, crc };
 }
 
@@ -171,14 +184,16 @@ function createPieces(spans: PersistedFile["spans"]): (chunk: Uint8Array) => Upl
   };
 }
 
-// Gives how many bytes there were.
-async function* sourceMessages({ path, size, chunks }: SourceItem, state: UploadState): AsyncGenerator<UploadMessage[], number, undefined> {
+// What there is to say goes on at once: the first bytes may take their time.
+async function* sourceMessages(
+  before: UploadMessage[],
+  { path, size, chunks }: SourceItem,
+  state: UploadState,
+): AsyncGenerator<UploadMessage[], Sent, undefined> {
   const known = size === undefined ? {} : { size: BigInt(size) };
   const value = create(EntryHeaderSchema, { path, type: EntryType.FILE, try: state.tries.get(path) ?? 0, ...known });
-  yield [{ case: "file", value }];
-  const sent = yield* chunkMessages(chunks, [], state);
-  yield [fileEnd(sent.size, sent.crc)];
-  return sent.size;
+  yield [...before, { case: "file", value }];
+  return yield* chunkMessages([], chunks, [], state);
 }
 
 function header(item: LocalEntry, type: EntryType, attempt: number): UploadMessage {

@@ -35,12 +35,18 @@ describe("files", () => {
   });
 
   describe("that change while they are read", () => {
-    /** The messages of an upload, each of which may change a file before the next is made. */
-    async function messagesOf(onMessage: (message: UploadMessage) => void): Promise<UploadMessage[]> {
+    /** The messages of an upload. Each may change a file before the next batch is made; so may that a file was looked at and is to be read. */
+    async function messagesOf(onMessage: (message: UploadMessage) => void, onLook = () => {}): Promise<UploadMessage[]> {
+      function* looked() {
+        for (const item of walk(path("d"), "", { symlinks: "follow", onSkipped() {} })) {
+          if (item.type === "file") onLook();
+          yield item;
+        }
+      }
       const start = create(UploadStartSchema, { uploadId: "0123456789abcdef" });
       const state = { tries: new Map<string, number>(), persisted: new Map(), onSent() {} };
       const all: UploadMessage[] = [];
-      for await (const batch of uploadMessages(start, walk(path("d"), "", { symlinks: "follow", onSkipped() {} }), state)) {
+      for await (const batch of uploadMessages(start, looked(), state)) {
         for (const message of batch) {
           all.push(message);
           onMessage(message);
@@ -81,6 +87,26 @@ describe("files", () => {
       });
     }
 
+    it("or don't, are sent as they are, whether one fills a batch, several share it, or it is too large for one", async () => {
+      const sizes = [MIB, MIB - 1, 1, 0, MIB, 3 * MIB, MIB - 1, 2, MIB + 1, 700_000, 700_000, 700_000];
+      makeTree(
+        folder.path,
+        sizes.map((size, i) => ({ path: `d/${String(i).padStart(2, "0")}`, size, seed: i })),
+      );
+      const crcs = new Map<string, number>();
+      let name = "";
+      const messages = await messagesOf((message) => {
+        if (message.case === "file") name = message.value.path;
+        if (message.case === "chunk") crcs.set(name, crc32c(message.value, crcs.get(name) ?? 0));
+      });
+      const ends = endsOf(messages);
+      for (const [i, { path: sent }] of headersOf(messages).entries()) {
+        const bytes = fs.readFileSync(path(`d/${sent}`));
+        assert.deepEqual([Number(ends[i]?.size), ends[i]?.crc32c, crcs.get(sent) ?? 0], [bytes.length, crc32c(bytes), crc32c(bytes)], sent);
+      }
+      assert.equal(ends.length, sizes.length);
+    });
+
     it("and change again are an error that names them", async () => {
       makeTree(folder.path, [{ path: "d/a", size: 3 * MIB, seed: 1 }]);
       const changing = messagesOf((message) => {
@@ -94,7 +120,7 @@ describe("files", () => {
 
     it("before a small one is read: it is read as it is then", async () => {
       makeTree(folder.path, [
-        { path: "d/a", size: 100_000, seed: 1 },
+        { path: "d/a", size: 3 * MIB, seed: 1 },
         { path: "d/b", text: "old" },
       ]);
       let isFirst = true;
@@ -105,21 +131,22 @@ describe("files", () => {
       assert.equal(endsOf(messages).at(-1)?.crc32c, crc32c(Buffer.from("newer")));
     });
 
-    it("or vanish, or become a FIFO, between being looked at and being read, are an error that names them", async () => {
-      for (const replace of [() => {}, () => makeTree(folder.path, [{ path: "d/b", fifo: true }])]) {
-        makeTree(folder.path, [
-          { path: "d/a", text: "small ones wait for the next large one" },
-          { path: "d/b", size: 100_000, seed: 2 },
-        ]);
-        const changing = messagesOf((message) => {
-          if (message.case !== "file" || message.value.path !== "a") return;
-          fs.rmSync(path("d/b"));
-          replace();
-        });
-        await assert.rejects(changing, (error: Error) => error.message.includes(path("d/b")));
-        fs.rmSync(path("d/b"), { force: true });
-      }
-    });
+    for (const size of [100_000, 2 * MIB]) {
+      it(`or, of ${size} bytes, vanish, or become a FIFO, between being looked at and being read, are an error that names them`, async () => {
+        for (const replace of [() => {}, () => makeTree(folder.path, [{ path: "d/b", fifo: true }])]) {
+          makeTree(folder.path, [{ path: "d/b", size, seed: 2 }]);
+          const changing = messagesOf(
+            () => {},
+            () => {
+              fs.rmSync(path("d/b"));
+              replace();
+            },
+          );
+          await assert.rejects(changing, (error: Error) => error.message.includes(path("d/b")));
+          fs.rmSync(path("d/b"), { force: true });
+        }
+      });
+    }
   });
 
   it("that can't be read are an error that names them", async () => {
