@@ -1,13 +1,21 @@
 /** Small files that came one after the other, to be written together. */
 import { crc32c } from "../lib/crc32c.ts";
-import { AT_ONCE_BYTES, DamagedFileError, modeOf, mtimeOf, NOTHING_FOUND, PartialFile, type WantedFile } from "./partial-file.ts";
+import {
+  AT_ONCE_BYTES,
+  DamagedFileError,
+  modeOf,
+  mtimeOf,
+  NOTHING_FOUND,
+  PartialFile,
+  partialPath,
+  type WantedFile,
+} from "./partial-file.ts";
 import type { SmallFiles } from "./small-files.ts";
 
 /** A file while its bytes come. */
 interface Begun {
   readonly wanted: WantedFile;
   readonly final: string;
-  readonly staging: string;
   received: number;
   crc: number;
 }
@@ -17,7 +25,7 @@ export const BATCH_BYTES = AT_ONCE_BYTES;
 
 export class Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly files: SmallFiles = { finals: [], stagings: [], sizes: [], modes: [], mtimes: [] };
+  readonly files: SmallFiles = { finals: [], partials: [], sizes: [], modes: [], mtimes: [] };
   /** What each of the files is to be. */
   readonly #wanted: WantedFile[] = [];
   #used = 0;
@@ -42,9 +50,8 @@ export class Batch {
     return this.#begun?.received;
   }
 
-  /** Begins a file that is to be `final`, written in the folder `staging`. */
-  begin(wanted: WantedFile, final: string, staging: string): void {
-    this.#begun = { wanted, final, staging, received: 0, crc: 0 };
+  begin(wanted: WantedFile, final: string): void {
+    this.#begun = { wanted, final, received: 0, crc: 0 };
   }
 
   /** Takes the next bytes of the file that was begun. */
@@ -58,10 +65,10 @@ export class Batch {
 
   /** Checks the file, which is one of the batch now. */
   end(): WantedFile {
-    const { wanted, final, staging, received: size, crc } = this.#begun as Begun;
+    const { wanted, final, received: size, crc } = this.#begun as Begun;
     if (size !== wanted.size || crc !== wanted.crc32c) throw new DamagedFileError(wanted, size === wanted.size ? "checksum" : "size");
     this.files.finals.push(final);
-    this.files.stagings.push(staging);
+    this.files.partials.push(partialPath(final, wanted));
     this.files.sizes.push(size);
     this.files.modes.push(modeOf(wanted));
     this.files.mtimes.push(mtimeOf(wanted));

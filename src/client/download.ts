@@ -14,7 +14,7 @@ import { ArtifactsDownloadError } from "./errors.ts";
 import { Incoming } from "./incoming.ts";
 import type { Link } from "./link.ts";
 import { fileTarget, LocalTree } from "./local-tree.ts";
-import { DamagedFileError, stagingName } from "./partial-file.ts";
+import { DamagedFileError } from "./partial-file.ts";
 import { createMeter, type OnProgress } from "./progress.ts";
 import { type ReferenceOptions, referenceOf, runReference } from "./reference.ts";
 import { createPatience } from "./retry.ts";
@@ -70,7 +70,7 @@ export async function downloadFiles(link: Link, options: DownloadOptions): Promi
   const { run, commit, totalFiles, totalBytes } = first;
   const isFile = path !== "" && first.entries[0]?.path === path && first.entries[0].type !== EntryType.FOLDER;
   const { root, relative } = isFile ? fileTarget(local, path) : { root: local, relative: "" };
-  const tree = new LocalTree(root, stagingName(run, commit));
+  const tree = new LocalTree(root);
   const relativeOf = (entry: string) => (isFile ? relative : path === "" ? entry : entry.slice(path.length + 1));
   const meter = createMeter(options.onProgress, { files: Number(totalFiles), bytes: Number(totalBytes) });
   const incoming = new Incoming(tree, relativeOf, meter, link.files);

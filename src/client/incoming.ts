@@ -151,15 +151,15 @@ export class Incoming {
     const wanted = wantedOf(header);
     const final = this.#tree.place(relative);
     this.#meter.add(0, found.length);
-    if (found === NOTHING_FOUND && wanted.size <= BATCH_BYTES) return this.#beginSmall(wanted, final, this.#tree.staging(relative));
+    if (found === NOTHING_FOUND && wanted.size <= BATCH_BYTES) return this.#beginSmall(wanted, final);
     this.#file = { path, wanted, final, found, counted: found.length, partial: undefined };
     return undefined;
   }
 
-  #beginSmall(wanted: WantedFile, final: string, staging: string): Promise<void> | undefined {
+  #beginSmall(wanted: WantedFile, final: string): Promise<void> | undefined {
     const writing = this.#batch?.batch.hasRoom(wanted) === false ? this.#write() : undefined;
     this.#batch ??= this.#open();
-    this.#batch.batch.begin(wanted, final, staging);
+    this.#batch.batch.begin(wanted, final);
     return writing;
   }
 

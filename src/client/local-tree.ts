@@ -6,7 +6,6 @@ import { pathProblem } from "../lib/paths.ts";
 import { ArtifactsDownloadError, naming } from "./errors.ts";
 import { isLinkInside } from "./links.ts";
 import { partialPath, refuseFolder } from "./partial-file.ts";
-import { makeStaging, removeStaging } from "./small-files.ts";
 
 const OWNER_RWX = 0o700;
 const PERMISSION_BITS = 0o777;
@@ -16,18 +15,14 @@ export class LocalTree {
   readonly #root: string;
   /** What the paths in it begin with. */
   readonly #inside: string;
-  /** Folders that are known to be folders, and for each the nearest that was there before: what is made in it inherits from that one. */
-  readonly #folders = new Map([[".", "."]]);
-  readonly #stagingName: string;
-  /** Staging folders, by the folder that was there before. */
-  readonly #stagings = new Map<string, string>();
+  /** Folders that are known to be folders. */
+  readonly #checked = new Set<string>();
   /** Modes that folders get in the end, those outside first. */
   readonly #modes = new Map<string, number>();
 
-  /** Makes the root and what is above it, if need be. `stagingName`: what staging folders are called. */
-  constructor(root: string, stagingName: string) {
+  /** Makes the root and what is above it, if need be. */
+  constructor(root: string) {
     this.#root = root;
-    this.#stagingName = stagingName;
     this.#inside = join(root, sep);
     const stats = fs.statSync(root, { throwIfNoEntry: false });
     if (stats && !stats.isDirectory()) throw new ArtifactsDownloadError(`${root} is not a folder`);
@@ -38,27 +33,9 @@ export class LocalTree {
   place(relative: string): string {
     const problem = pathProblem(relative);
     if (problem !== undefined) throw new ArtifactsDownloadError(`path ${JSON.stringify(relative)} ${problem}: nothing is written for it`);
-    this.#makeFolder(dirname(relative));
+    const parent = dirname(relative);
+    if (parent !== ".") this.#makeFolder(parent);
     return this.#inside + relative;
-  }
-
-  /**
-   * The folder where a file is written until it gets its place. It is in the nearest folder that was there before, and hence on the same
-   * file system, and hands on the same group and rights.
-   */
-  staging(relative: string): string {
-    const outer = this.#folders.get(dirname(relative)) as string;
-    let staging = this.#stagings.get(outer);
-    if (staging === undefined) {
-      staging = join(this.#root, outer, this.#stagingName);
-      this.#stagings.set(outer, staging);
-      try {
-        makeStaging(staging);
-      } catch {
-        // What can't be written there is written in its own folder, and fails there if it must.
-      }
-    }
-    return staging;
   }
 
   /** Where an entry would be, if the folders to it are there and are no links. */
@@ -94,9 +71,8 @@ export class LocalTree {
     });
   }
 
-  /** Removes the staging folders and sets the folders' modes, the deepest first. */
+  /** Sets the folders' modes, the deepest first. */
   finish(): void {
-    for (const staging of this.#stagings.values()) removeStaging(staging);
     for (const [path, mode] of [...this.#modes].reverse()) fs.chmodSync(path, mode);
   }
 
@@ -108,11 +84,11 @@ export class LocalTree {
   }
 
   #makeFolder(relative: string): void {
-    if (this.#folders.has(relative)) return;
+    if (this.#checked.has(relative)) return;
     const parent = dirname(relative);
-    this.#makeFolder(parent);
+    if (parent !== ".") this.#makeFolder(parent);
     const path = join(this.#root, relative);
-    const isNew = makeIfMissing(path);
+    makeIfMissing(path);
     const stats = fs.lstatSync(path);
     if (stats.isSymbolicLink()) throw new ArtifactsDownloadError(`${path} is a link: nothing is written through links`);
     if (!stats.isDirectory()) throw new ArtifactsDownloadError(`${path} is not a folder, but the run has one there`);
@@ -121,18 +97,15 @@ export class LocalTree {
       this.#modes.set(path, stats.mode & PERMISSION_BITS);
       fs.chmodSync(path, (stats.mode & PERMISSION_BITS) | OWNER_RWX);
     }
-    this.#folders.set(relative, isNew ? (this.#folders.get(parent) as string) : relative);
+    this.#checked.add(relative);
   }
 }
 
-/** Whether it was missing. */
-function makeIfMissing(path: string): boolean {
+function makeIfMissing(path: string): void {
   try {
     fs.mkdirSync(path);
-    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    return false;
   }
 }
 

@@ -57,11 +57,6 @@ export function partialName(file: Pick<WantedFile, "path" | "size" | "crc32c">):
   return `.${digest.slice(0, 32)}.partial`;
 }
 
-/** The name of the folders where small files of a commit are written until they are whole. */
-export function stagingName(run: string, commit: bigint): string {
-  return `.${hash("sha256", `${run}\0${commit}`, "hex").slice(0, 32)}.partial`;
-}
-
 /** Where a file is written until it is whole: in its own folder. */
 export function partialPath(final: string, file: Pick<WantedFile, "path" | "size" | "crc32c">): string {
   return final.slice(0, final.length - basename(final).length) + partialName(file);

@@ -4,8 +4,6 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { join } from "node:path";
 import { createFileWriter, type FileWriter, type Written } from "../../src/client/file-writer.ts";
-import { LocalTree } from "../../src/client/local-tree.ts";
-import { stagingName } from "../../src/client/partial-file.ts";
 import type { SmallFiles } from "../../src/client/small-files.ts";
 import { bytesOf, checkTree, makeTree, type TreeEntry } from "../support/tree.ts";
 import { proxy } from "./proxy.ts";
@@ -127,44 +125,6 @@ describe("many small files", () => {
     checkTree(path("out"), TREE);
   });
 
-  for (const [what, put] of Object.entries({
-    "a link": (staging: string) => fs.symlinkSync(path("outside"), staging),
-    "a file": (staging: string) => fs.writeFileSync(staging, "f"),
-    "what a killed download left": (staging: string) => {
-      fs.mkdirSync(join(staging, "of another thread"), { recursive: true });
-      fs.writeFileSync(join(staging, "of another thread", "file"), "half");
-    },
-  })) {
-    it(`are written all the same with ${what} where they are staged, which is gone in the end`, async () => {
-      await using server = await start();
-      await using client = clientAt(server.url);
-      fs.mkdirSync(path("outside"));
-      fs.mkdirSync(path("out"));
-      put(path(`out/${stagingName("r", 1n)}`));
-      await client.download({ run: "r", localPath: path("out") });
-      checkTree(path("out"), TREE);
-      assert.deepEqual(fs.readdirSync(path("outside")), []);
-    });
-  }
-
-  it("are staged in the nearest folder that was there before, from which they have their group and their file system", () => {
-    fs.mkdirSync(path("out/before/inner"), { recursive: true });
-    const tree = new LocalTree(path("out"), ".staging");
-    const folderOf = (name: string) => {
-      tree.place(name);
-      return tree.staging(name);
-    };
-    const found = ["f", "new/f", "before/f", "before/new/new/f", "before/inner/f"].map(folderOf);
-    const expected = ["", "", "before/", "before/", "before/inner/"];
-    assert.deepEqual(
-      found,
-      expected.map((folder) => path(`out/${folder}.staging`)),
-    );
-    for (const folder of found) assert.ok(fs.statSync(folder).isDirectory());
-    tree.finish();
-    for (const folder of found) assert.ok(!fs.existsSync(folder));
-  });
-
   it("end the download at one that finds a folder in its place, which is named and stays", async () => {
     await using server = await start();
     await using client = clientAt(server.url);
@@ -205,7 +165,7 @@ describe("many small files", () => {
       const names = Object.keys(texts);
       const files: SmallFiles = {
         finals: names.map((name) => path(`out/${name}`)),
-        stagings: names.map(() => path("staging")),
+        partials: names.map((name) => path(`out/.${name}.partial`)),
         sizes: Object.values(texts).map((text) => text.length),
         modes: names.map(() => 0o640),
         mtimes: names.map(() => 1_700_000_000),
@@ -240,22 +200,15 @@ describe("many small files", () => {
     it("are left where something is in the way, here as in the thread, and what is there stays", async () => {
       for (const round of ["here", "thread"]) {
         if (round === "thread") await untilThread();
+        fs.writeFileSync(path(`out/.b-${round}.partial`), "of somebody");
         fs.mkdirSync(path(`out/c-${round}`));
         const { left } = await writer.write(
           ...filesOf({ [`a-${round}`]: "a", [`b-${round}`]: "b", [`c-${round}`]: "c", [`d-${round}`]: "d" }),
         );
-        assert.deepEqual(left, [2]);
-        assert.deepEqual(fs.readdirSync(path(`out/c-${round}`)), []);
-        for (const name of ["a", "b", "d"]) assert.equal(fs.readFileSync(path(`out/${name}-${round}`), "utf8"), name);
-      }
-    });
-
-    it("are written although another download tidied up, here as in the thread", async () => {
-      for (const round of ["here", "thread"]) {
-        if (round === "thread") await untilThread();
-        fs.rmSync(path("staging"), { recursive: true, force: true });
-        const { left } = await writer.write(...filesOf({ [`a-${round}`]: "a" }));
-        assert.deepEqual(left, []);
+        assert.deepEqual(left, [1, 2]);
+        const names = fs.readdirSync(path("out")).filter((name) => name.includes(round));
+        assert.deepEqual(names.sort(), [`.b-${round}.partial`, `a-${round}`, `c-${round}`, `d-${round}`]);
+        assert.equal(fs.readFileSync(path(`out/.b-${round}.partial`), "utf8"), "of somebody");
       }
     });
 
@@ -274,7 +227,7 @@ describe("many small files", () => {
       const writer = createFileWriter();
       const results = [];
       for (let i = 0; i < 1000; i++) {
-        results.push(writer.write({ finals: ["${folder.path}/f" + i], stagings: ["${folder.path}/staging"], sizes: [1], modes: [0o600], mtimes: [undefined] }, new Uint8Array(10)));
+        results.push(writer.write({ finals: ["${folder.path}/f" + i], partials: ["${folder.path}/p" + i], sizes: [1], modes: [0o600], mtimes: [undefined] }, new Uint8Array(10)));
         if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
       console.log(results.every((written) => written.left?.length === 0));
@@ -293,7 +246,7 @@ describe("many small files", () => {
     const script = `
       const { createFileWriter } = await import(${JSON.stringify(href)});
       const writer = createFileWriter();
-      const write = (i) => writer.write({ finals: ["${folder.path}/f" + i], stagings: ["${folder.path}/staging"], sizes: [1], modes: [0o600], mtimes: [1] }, new Uint8Array(10));
+      const write = (i) => writer.write({ finals: ["${folder.path}/f" + i], partials: ["${folder.path}/p" + i], sizes: [1], modes: [0o600], mtimes: [1] }, new Uint8Array(10));
       let i = 0;
       while (!(write(i++) instanceof Promise)) await new Promise((resolve) => setImmediate(resolve));
       console.log((await write(i)).left.length);
