@@ -25,7 +25,7 @@ type CopyOption func(*artifactsv1.CopyRequest)
 // WithDestination says where a folder's contents go in the run, or what a file becomes; "", "." and "/" are the run's root. Default: the
 // paths that they have where they come from.
 func WithDestination(path string) CopyOption {
-	return func(r *artifactsv1.CopyRequest) { r.Path = new(trimPath(path)) }
+	return func(r *artifactsv1.CopyRequest) { r.Path = new(path) }
 }
 
 // Copy adds a file, or a folder's contents, of a run or a tag to a run of the same project, in the store, as one commit. artifactPath
@@ -37,7 +37,7 @@ func (c *Client) Copy(ctx context.Context, from Ref, artifactPath, toRun string,
 		return nil, opOther.wrap(err)
 	}
 	request := &artifactsv1.CopyRequest{
-		Project: c.project, Source: from.proto(), SourcePath: trimPath(artifactPath), Run: toRun, RequestId: rand.Text(),
+		Project: c.project, Source: from.proto(), SourcePath: artifactPath, Run: toRun, RequestId: rand.Text(),
 	}
 	for _, option := range options {
 		option(request)

@@ -48,7 +48,7 @@ type ListOption func(*artifactsv1.ListEntriesRequest)
 
 // WithPrefix lists only this file, or what is in this folder; matched on whole segments. Default: everything.
 func WithPrefix(path string) ListOption {
-	return func(r *artifactsv1.ListEntriesRequest) { r.Prefix = trimPath(path) }
+	return func(r *artifactsv1.ListEntriesRequest) { r.Prefix = path }
 }
 
 // WithRecursive lists what is in the folder at any depth. Default: one level.

@@ -49,7 +49,7 @@ type TagOption func(*artifactsv1.CreateTagRequest)
 
 // WithTagPath has the tag show only this file, or what is in this folder. Default: everything.
 func WithTagPath(path string) TagOption {
-	return func(r *artifactsv1.CreateTagRequest) { r.Path = trimPath(path) }
+	return func(r *artifactsv1.CreateTagRequest) { r.Path = path }
 }
 
 // CreateTag creates a tag for a run, at its newest commit or the one that [Ref.At] says.

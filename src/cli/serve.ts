@@ -57,7 +57,8 @@ async function serve(flags: Flags, version: string, signal: AbortSignal): Promis
     import("../server/server.ts"),
     import("../server/tokens.ts"),
   ]);
-  const tokens = await loadTokens(flags.tokenFile, env);
+  const output = createOutput(flags);
+  const tokens = await loadTokens(flags.tokenFile, env, output.warn);
   const logger = createLogger(flags.logLevel ?? (flags.quiet ? "warn" : "info"));
   const metrics = createMetrics();
   const { artifacts, storeKind } = await openArtifacts(flags.store ?? defaultStoreUrl(env), {
@@ -71,7 +72,7 @@ async function serve(flags: Flags, version: string, signal: AbortSignal): Promis
     if (flags.tokenFile !== undefined) onHangup(() => replaceTokens(server, flags.tokenFile, logger));
     const { addresses } = server;
     const lines = [...addresses.map((address) => `listening on ${address}`), `run ${run}`];
-    createOutput(flags).result({ addresses, run }, lines.join("\n"));
+    output.result({ addresses, run }, lines.join("\n"));
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     await server.close();
   } finally {
@@ -91,7 +92,7 @@ function onHangup(task: () => Promise<void>): void {
 async function replaceTokens(server: RunningServer, tokenFile: string | undefined, logger: Logger): Promise<void> {
   const { loadTokens } = await import("../server/tokens.ts");
   try {
-    const tokens = await loadTokens(tokenFile, {});
+    const tokens = await loadTokens(tokenFile, {}, (message) => logger.warn(message));
     server.replaceTokens(tokens);
     logger.info({ tokenFile, tokens: tokens.length }, "the token file was read again: requests from now on need one of its tokens");
   } catch (error) {

@@ -1,7 +1,6 @@
 /** Everything that a client can do, over one link to a server. */
 import { randomUUID } from "node:crypto";
 import type { CallOptions } from "@connectrpc/connect";
-import { trimPath } from "../lib/paths.ts";
 import { type DownloadOptions, type DownloadResult, downloadFiles } from "./download.ts";
 import { type Doing, DstackError, toDstackError } from "./errors.ts";
 import { openLink, type Service } from "./link.ts";
@@ -160,7 +159,7 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
   return {
     upload: (upload) => doing("upload", () => showing("uploading", upload, (options) => uploadFiles(link, options)), upload.signal),
     uploadBytes: (upload) => doing("upload", () => showing("uploading", upload, (options) => uploadBytes(link, options)), upload.signal),
-    download: (download) =>
+    download: (download = {}) =>
       doing("download", () => showing("downloading", download, (options) => downloadFiles(link, options)), download.signal),
     async *read(read) {
       try {
@@ -174,7 +173,7 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
       const reference = referenceOf(target);
       const entries: Entry[] = [];
       for (let pageToken = ""; ; ) {
-        const request = { project, reference, prefix: trimPath(prefix), recursive, pageSize: LIST_PAGE, pageToken };
+        const request = { project, reference, prefix, recursive, pageSize: LIST_PAGE, pageToken };
         const page = await call((service, options) => service.listEntries(request, options), { signal });
         for (const entry of page.entries) entries.push(toEntry(entry));
         pageToken = page.nextPageToken;
@@ -205,7 +204,7 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
       return toTag(present((await call((service, options) => service.getTag({ project, tag }, options), cancellable)).tag));
     },
     async createTag(tag, { run, commit = 0, path = "", signal }) {
-      const request = { project, tag, run, commit: toCommit(commit), path: trimPath(path), requestId: randomUUID() };
+      const request = { project, tag, run, commit: toCommit(commit), path, requestId: randomUUID() };
       return toTag(present((await call((service, options) => service.createTag(request, options), { signal })).tag));
     },
     async deleteTag(tag, cancellable) {
@@ -213,9 +212,9 @@ export function createClient(options: ClientOptions = {}): ArtifactsClient {
       await call((service, options) => service.deleteTag(request, options), cancellable);
     },
     async copy({ artifactPath = "", toRun: run, toPath, signal, ...source }) {
-      const path = toPath === undefined ? {} : { path: trimPath(toPath) };
+      const path = toPath === undefined ? {} : { path: toPath };
       const requestId = randomUUID();
-      const request = { project, source: referenceOf(source), sourcePath: trimPath(artifactPath), run, requestId, ...path };
+      const request = { project, source: referenceOf(source), sourcePath: artifactPath, run, requestId, ...path };
       const copied = await call((service, options) => service.copy(request, options), { signal });
       return { run: copied.run, commit: Number(copied.commit), files: Number(copied.files), bytes: Number(copied.bytes) };
     },

@@ -62,11 +62,12 @@ interface Task {
 
 export async function downloadFiles(link: Link, options: DownloadOptions): Promise<DownloadResult> {
   const { signal } = options;
-  const path = trimPath(options.artifactPath ?? "");
+  const asGiven = options.artifactPath ?? "";
   const local = expandHome(options.localPath || ".");
   const asked = referenceOf(options);
   signal?.throwIfAborted();
-  const first = await list({ link, path, signal }, asked, { pageSize: 1, reached: false });
+  const first = await list({ link, path: asGiven, signal }, asked, { pageSize: 1, reached: false });
+  const path = trimPath(asGiven);
   const { run, commit, totalFiles, totalBytes } = first;
   const isFile = path !== "" && first.entries[0]?.path === path && first.entries[0].type !== EntryType.FOLDER;
   const { root, relative } = isFile ? fileTarget(local, path) : { root: local, relative: "" };

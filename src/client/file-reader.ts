@@ -5,7 +5,10 @@ import type { BufferPool } from "../lib/buffer-pool.ts";
 import { ArtifactsUploadError, withPath } from "./errors.ts";
 import type { LocalEntry } from "./walk.ts";
 
-/** Files up to this size are read by synchronous calls, at once: that is several times as fast for many of them. */
+/**
+ * Files up to this size are read by synchronous calls, at once: that is several times as fast for many of them. On a slow file system
+ * the program that uploads waits for one of them at a time.
+ */
 export const SMALL_FILE_BYTES = 1024 * 1024;
 
 // A FIFO that has taken a file's place must not be waited for.

@@ -111,10 +111,13 @@ export class Incoming {
     return this.#batch && this.#batch.batch.length > 0 ? this.#write() : undefined;
   }
 
-  /** Resolves when all that has come is written. */
+  /** Resolves when all that has come is written. When it rejects, nothing is being written any more either. */
   async settle(): Promise<void> {
-    await this.#write();
-    await Promise.all(this.#writing);
+    try {
+      await this.#write();
+    } finally {
+      await Promise.all(this.#writing);
+    }
     if (this.#failure) throw this.#failure.error;
   }
 

@@ -47,7 +47,7 @@ export async function* readFile(link: Link, options: ReadOptions): AsyncGenerato
     // Not yet given: nothing says yet that it is right.
     let held: Uint8Array | undefined;
     let partCrc = 0;
-    const request = create(DownloadRequestSchema, { project: settings.project, reference, path, ...rangeOf(at) });
+    const request = create(DownloadRequestSchema, { project: settings.project, reference, path: options.artifactPath, ...rangeOf(at) });
     try {
       for await (const batch of transfers.download(request, { signal, timeoutMs: settings.timeoutMs })) {
         for (const message of batch) {

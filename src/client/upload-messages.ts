@@ -13,14 +13,14 @@ import type { SourceItem } from "./source.ts";
 import { timestampOf } from "./timestamps.ts";
 import type { LocalEntry } from "./walk.ts";
 
-/** Bytes of chunks that go on together, for small files: with one more of those, no more than are read at once of a large one. */
-const BATCH_BYTES = 1024 * 1024;
 /** Messages that go on together. */
 const BATCH_MESSAGES = 256;
 /** Bytes that are read at once, and sent as a batch: between batches the connection is idle for a moment, so that few large ones are better. */
 const READ_BYTES = 2 * MAX_CHUNK_BYTES;
-/** One is sent while the other is read into. */
+/** Of a large file, one is sent while the other is read into. */
 const READ_BUFFERS = 2;
+/** Bytes of small files after which a batch goes on. With a byte less, one more file and the byte that shows whether it grew, it fills a buffer. */
+const BATCH_BYTES = READ_BYTES - SMALL_FILE_BYTES;
 /** How often a file that changes while it is read is read. */
 export const CHANGING_FILE_READS = 2;
 
@@ -42,7 +42,6 @@ export async function* uploadMessages(
   state: UploadState,
 ): AsyncGenerator<readonly UploadMessage[], void, undefined> {
   const buffers = new BufferPool(READ_BYTES, READ_BUFFERS);
-  /** Has the bytes of the batch's small files. */
   let buffer: Uint8Array<ArrayBuffer> | undefined;
   let files = 0;
   let bytes = 0;
@@ -54,10 +53,15 @@ export async function* uploadMessages(
     batchBytes = 0;
     return taken;
   };
+  /** Memory for a small file, behind those of the batch. An upload of a single one, of which services make many, needs no whole buffer. */
+  const room = (bytes: number): Uint8Array => {
+    if (files === 0) return Buffer.allocUnsafe(bytes);
+    buffer ??= buffers.take();
+    return buffer.subarray(batchBytes);
+  };
   for (const item of items) {
     const isFile = item.type !== "folder";
-    buffer ??= buffers.take();
-    const small = smallMessages(item, state, buffer.subarray(batchBytes));
+    const small = smallMessages(item, state, room);
     if (small !== undefined) {
       batch.push(...small);
       batchBytes += item.size ?? 0;
@@ -78,11 +82,11 @@ export async function* uploadMessages(
 }
 
 // Folders, links and small files, as they are at the first reading.
-function smallMessages(item: UploadItem, state: UploadState, buffer: Uint8Array): UploadMessage[] | undefined {
+function smallMessages(item: UploadItem, state: UploadState, room: (bytes: number) => Uint8Array): UploadMessage[] | undefined {
   if (item.type === "source") return undefined;
   if (item.type !== "file") return [header(item, item.type === "folder" ? EntryType.FOLDER : EntryType.LINK, 0)];
   if (item.size > SMALL_FILE_BYTES) return undefined;
-  const bytes = readSmallFile(item, buffer);
+  const bytes = readSmallFile(item, room(item.size + 1));
   if (bytes === undefined) return undefined;
   const attempt = tryOf(item, state);
   return [
@@ -100,18 +104,20 @@ interface Sent {
 
 // All of a file but its end, behind messages that wait to go on together with its first ones.
 async function* fileMessages(
-  waiting: UploadMessage[],
+  waiting: readonly UploadMessage[],
   item: LocalEntry,
   state: UploadState,
   buffers: BufferPool,
 ): AsyncGenerator<UploadMessage[], Sent, undefined> {
+  let before = waiting;
   for (let reading = 1; ; reading++) {
     const file = await openFile(item.local);
     try {
       const opened = { ...item, size: file.size, mode: file.mode, mtimeNs: file.mtimeNs };
       const attempt = tryOf(opened, state);
-      waiting.push(header(opened, EntryType.FILE, attempt));
-      const sent = yield* chunkMessages(waiting.splice(0), file.chunks(buffers), usableSpans(opened, attempt, state), state);
+      const first = [...before, header(opened, EntryType.FILE, attempt)];
+      before = [];
+      const sent = yield* chunkMessages(first, file.chunks(buffers), usableSpans(opened, attempt, state), state);
       if (sent.size === file.size && !(await file.changed())) return sent;
       state.onSent(0, -sent.size);
       state.tries.set(item.path, attempt + 1);
@@ -141,13 +147,13 @@ function usableSpans(item: LocalEntry, attempt: number, state: UploadState): Per
 
 // Reads every byte, for the checksum, and sends those that are in no span.
 async function* chunkMessages(
-  before: UploadMessage[],
+  first: UploadMessage[],
   chunks: AsyncIterable<Uint8Array>,
   spans: PersistedFile["spans"],
   state: UploadState,
 ): AsyncGenerator<UploadMessage[], Sent, undefined> {
   const piecesOf = createPieces(spans);
-  let messages = before;
+  let messages = first;
   let size = 0;
   let crc = 0;
   for await (const chunk of chunks) {

@@ -70,7 +70,7 @@ export const DAMAGED_FILE_SENDS = 3;
 const FINAL = new Set(["TAG_EXISTS", "RUN_RESERVED", "UPLOAD_GONE", "UPLOAD_ID_MISMATCH", "UPLOAD_ID_INVALID"]);
 
 export async function uploadFiles(link: Link, options: FilesUploadOptions): Promise<UploadResult> {
-  if (options.localPath === "") throw new ArtifactsUploadError("the local path is empty: name a folder or a file");
+  if (!options.localPath) throw new ArtifactsUploadError("the local path is empty: name a folder or a file");
   const local = expandHome(options.localPath);
   const stats = fs.statSync(local, { throwIfNoEntry: false });
   if (!stats) throw new ArtifactsUploadError(`${options.localPath} does not exist`);

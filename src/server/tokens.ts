@@ -24,7 +24,8 @@ export interface Token extends Principal {
 /** Visible ASCII: what a header carries as it is. */
 const TOKEN = /^[\x21-\x7e]+$/;
 /** Permission bits of everybody but the owner and its group. */
-const OTHERS = 0o007;
+const OTHERS_READ = 0o004;
+const OTHERS_WRITE = 0o002;
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Whether `scope` holds `needed`. */
@@ -37,8 +38,12 @@ export function includesScope(scope: Scope, needed: Scope): boolean {
  *
  * @throws Error of one line that says what is wrong, without any token.
  */
-export async function loadTokens(tokenFile: string | undefined, env: NodeJS.ProcessEnv): Promise<readonly Token[]> {
-  if (tokenFile !== undefined) return readTokenFile(tokenFile);
+export async function loadTokens(
+  tokenFile: string | undefined,
+  env: NodeJS.ProcessEnv,
+  onWarning: (message: string) => void,
+): Promise<readonly Token[]> {
+  if (tokenFile !== undefined) return readTokenFile(tokenFile, onWarning);
   const token = env["DSTACK_ARTIFACTS_TOKEN"];
   if (token === undefined || token === "") return [];
   if (!TOKEN.test(token))
@@ -46,13 +51,15 @@ export async function loadTokens(tokenFile: string | undefined, env: NodeJS.Proc
   return [{ name: "DSTACK_ARTIFACTS_TOKEN", hash: hashOf(token), scope: "admin" }];
 }
 
-async function readTokenFile(path: string): Promise<readonly Token[]> {
+async function readTokenFile(path: string, onWarning: (message: string) => void): Promise<readonly Token[]> {
   const file = await open(path, "r").catch((cause: NodeJS.ErrnoException) => {
     throw new Error(`token file ${path}: ${cause.code === "ENOENT" ? "no such file" : cause.message}`, { cause });
   });
   try {
     const { mode, size } = await file.stat();
-    if ((mode & OTHERS) !== 0) throw new Error(`token file ${path} is open to other users: chmod 600 ${path}`);
+    if ((mode & OTHERS_WRITE) !== 0) throw new Error(`token file ${path} can be written by other users: chmod 600 ${path}`);
+    // Such are the secrets that Kubernetes mounts, in a container with nobody else in it.
+    if ((mode & OTHERS_READ) !== 0) onWarning(`token file ${path} can be read by other users: chmod 600 ${path}`);
     if (size > MAX_FILE_BYTES) throw new Error(`token file ${path} is larger than ${MAX_FILE_BYTES} bytes`);
     const tokens = parseTokens(await file.readFile("utf8"), path);
     if (tokens.length === 0) throw new Error(`token file ${path} holds no token`);

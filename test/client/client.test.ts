@@ -299,6 +299,25 @@ describe("the client", () => {
     });
   });
 
+  for (const path of ["a//", "//a", "///"]) {
+    it(`an artifact path ${path} is refused, whatever it is for`, async () => {
+      const problem = { message: /^(artifact )?path ".+" has an empty segment/ };
+      await assert.rejects(client.upload({ localPath: local, artifactPath: path, run: "r" }), problem);
+      await assert.rejects(client.download({ run: "r", artifactPath: path, localPath: join(folder.path, "out") }), problem);
+      await assert.rejects(client.read({ run: "r", artifactPath: path }).next(), problem);
+      await assert.rejects(client.list({ run: "r", prefix: path }), problem);
+      await assert.rejects(client.createTag("t3", { run: "r", path }), problem);
+      await assert.rejects(client.copy({ run: "r", artifactPath: path, toRun: "r2" }), problem);
+      await assert.rejects(client.copy({ run: "r", toRun: "r2", toPath: path }), problem);
+    });
+  }
+
+  it("a caller without types is told what is missing", async () => {
+    const untyped = client as unknown as Record<"upload" | "download", (options?: object) => Promise<unknown>>;
+    await assert.rejects(untyped.upload({}), { name: "ArtifactsUploadError", message: /^the local path is empty/ });
+    await assert.rejects(untyped.download(), { name: "ArtifactsDownloadError", message: /^neither run nor tag was given/ });
+  });
+
   it("the default client is made of the environment when it is first used, and anew when it was closed", async () => {
     const before = process.env["DSTACK_ARTIFACTS_URL"];
     try {

@@ -88,7 +88,7 @@ describe("files", () => {
     }
 
     it("or don't, are sent as they are, whether one fills a batch, several share it, or it is too large for one", async () => {
-      const sizes = [MIB, MIB - 1, 1, 0, MIB, 3 * MIB, MIB - 1, 2, MIB + 1, 700_000, 700_000, 700_000];
+      const sizes = [MIB, MIB - 1, MIB, MIB, 1, 0, MIB, 3 * MIB, MIB - 1, 2, MIB + 1, 700_000, 700_000, 700_000];
       makeTree(
         folder.path,
         sizes.map((size, i) => ({ path: `d/${String(i).padStart(2, "0")}`, size, seed: i })),

@@ -3,8 +3,14 @@ import { strict as assert } from "node:assert";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { EntryHeaderSchema, EntryType, FileEndSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { createFileWriter, type FileWriter, type Written } from "../../src/client/file-writer.ts";
+import { Incoming } from "../../src/client/incoming.ts";
+import { LocalTree } from "../../src/client/local-tree.ts";
+import { createMeter } from "../../src/client/progress.ts";
 import type { SmallFiles } from "../../src/client/small-files.ts";
+import { crc32c } from "../../src/lib/crc32c.ts";
 import { bytesOf, checkTree, makeTree, type TreeEntry } from "../support/tree.ts";
 import { proxy } from "./proxy.ts";
 import { clientAt, run, serve, type TempFolder, tempFolder } from "./support.ts";
@@ -151,6 +157,36 @@ describe("many small files", () => {
       path("out/f1"),
       TREE.flatMap(({ path: name = "", ...rest }) => (name.startsWith("f1/") ? [{ ...rest, path: name.slice(3) }] : [])),
     );
+  });
+
+  it("are none of them still being written once a download has failed", async () => {
+    const writer = createFileWriter();
+    try {
+      // So that there is a thread, and work for it.
+      const warm = { finals: [], partials: [], sizes: Array<number>(300).fill(0), modes: [], mtimes: [] };
+      while (!(writer.write(warm, new Uint8Array(1)) instanceof Promise)) await new Promise((resolve) => setTimeout(resolve, 10));
+      fs.mkdirSync(path("out/in-the-way"), { recursive: true });
+      const incoming = new Incoming(new LocalTree(path("out")), (each) => each, createMeter(undefined, { files: 0, bytes: 0 }), writer);
+      const take = async (name: string) => {
+        const bytes = bytesOf(1, 300);
+        const header = create(EntryHeaderSchema, { path: name, type: EntryType.FILE, size: 300n, mode: 0o600, crc32c: crc32c(bytes) });
+        await incoming.take({ case: "file", value: header });
+        await incoming.take({ case: "chunk", value: new Uint8Array(bytes) });
+        await incoming.take({ case: "fileEnd", value: create(FileEndSchema, {}) });
+      };
+      // As many batches as wait for the thread: the last is written here, while they still are there.
+      for (let i = 0; i < 12_000; i++) {
+        await take(`f${i}`);
+        if (i % 3_000 === 2_999) await incoming.pass();
+      }
+      await take("in-the-way");
+      await assert.rejects(incoming.settle(), /in-the-way is a folder/);
+      const names = fs.readdirSync(path("out"));
+      assert.equal(names.length, 12_001);
+      assert.ok(!names.some((name) => name.endsWith(".partial")));
+    } finally {
+      writer.close();
+    }
   });
 
   describe("in the hands of the writer", () => {

@@ -237,12 +237,14 @@ describe("who may do what", () => {
 });
 
 describe("a file of tokens", () => {
+  const warnings: string[] = [];
+  beforeEach(() => void warnings.splice(0));
   const load = (text: string, mode = 0o600) =>
     withFolder(async (folder) => {
       const path = join(folder, "tokens");
       await writeFile(path, text, { mode });
       await chmod(path, mode);
-      return loadTokens(path, {});
+      return loadTokens(path, {}, (message) => warnings.push(message));
     });
 
   it("has a token a line, with its scopes and its project, comments and empty lines", async () => {
@@ -277,20 +279,24 @@ describe("a file of tokens", () => {
     });
   }
 
-  it("is refused when others can read it, or when it isn't there", async () => {
-    for (const mode of [0o604, 0o602, 0o666]) await assert.rejects(load("secret", mode), /is open to other users: chmod 600/);
+  it("is refused when others can write to it, or when it isn't there, and warned of when they can read it", async () => {
+    for (const mode of [0o602, 0o666]) await assert.rejects(load("secret", mode), /can be written by other users: chmod 600/);
+    assert.deepEqual(warnings, []);
     assert.equal((await load("secret", 0o640)).length, 1);
-    await assert.rejects(loadTokens("/nowhere/tokens", {}), /^Error: token file \/nowhere\/tokens: no such file$/);
+    assert.deepEqual(warnings, []);
+    assert.equal((await load("secret", 0o604)).length, 1);
+    assert.match(warnings.join("\n"), /^token file .+ can be read by other users: chmod 600 .+$/);
+    await assert.rejects(loadTokens("/nowhere/tokens", {}, assert.fail), /^Error: token file \/nowhere\/tokens: no such file$/);
   });
 
   it("isn't needed where one token is in the environment, which allows everything", async () => {
-    const tokens = await loadTokens(undefined, { DSTACK_ARTIFACTS_TOKEN: "secret" });
+    const tokens = await loadTokens(undefined, { DSTACK_ARTIFACTS_TOKEN: "secret" }, assert.fail);
     assert.deepEqual(
       tokens.map(({ name, scope, project }) => [name, scope, project]),
       [["DSTACK_ARTIFACTS_TOKEN", "admin", undefined]],
     );
-    assert.deepEqual(await loadTokens(undefined, { DSTACK_ARTIFACTS_TOKEN: "" }), []);
-    await assert.rejects(loadTokens(undefined, { DSTACK_ARTIFACTS_TOKEN: "two words" }), /characters that a token can't have/);
+    assert.deepEqual(await loadTokens(undefined, { DSTACK_ARTIFACTS_TOKEN: "" }, assert.fail), []);
+    await assert.rejects(loadTokens(undefined, { DSTACK_ARTIFACTS_TOKEN: "two words" }, assert.fail), /characters that a token can't have/);
   });
 });
 

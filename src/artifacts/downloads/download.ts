@@ -109,8 +109,8 @@ async function checkRange(
     throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} is not a file: a range can be read of a file only`, { path });
   }
   if (range.offset >= size || range.length === 0) {
-    const wanted = range.length === 0 ? "0 bytes" : `from byte ${range.offset}`;
-    throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} has ${size} bytes: a range of ${wanted} is outside it`, {
+    const wanted = range.length === 0 ? "of 0 bytes" : `from byte ${range.offset}`;
+    throw new ArtifactsFailure("RANGE_INVALID", `${quote(path)} has ${size} bytes: a range ${wanted} is outside it`, {
       path,
       size: String(size),
     });

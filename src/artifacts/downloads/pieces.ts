@@ -16,8 +16,9 @@ const FETCH_PIECES = 512;
 /** Requests of one download that are under way or wait to be consumed. With more, less of what they read is still in the CPU's cache. */
 const FETCHES_AHEAD = 3;
 
-/** What is checked and handed on at once: enough small pieces for the client to do, and no more bytes than stay in the CPU's cache until they are sent. */
+/** Pieces that are checked and handed on at once, so that the client has something to do while more small ones are made ready. */
 const PIECES_AT_ONCE = 32;
+/** Bytes of them: no more than stay in the CPU's cache until they are sent. */
 const BYTES_AT_ONCE = CHECKED_PIECE_BYTES;
 
 /** A piece of a data object that has a checksum of its own, and who wants which part of it. */

@@ -19,11 +19,14 @@ export class FooterEncoder {
   readonly #encoded: Uint8Array[] = [];
   #last: Piece[] = [];
 
-  /** How many there are. */
-  pieces = 0;
+  #pieceCount = 0;
+
+  get pieceCount(): number {
+    return this.#pieceCount;
+  }
 
   add(piece: Piece): void {
-    this.pieces++;
+    this.#pieceCount++;
     this.#last.push(piece);
     if (this.#last.length === PIECES_AT_ONCE) this.#encode();
   }

@@ -117,7 +117,7 @@ export class DataWriter implements Holder {
   /** Ends the file. Its bytes are durable only after `flush`. */
   end(): { size: number; crc32c: number; extents: readonly StoredExtent[] } {
     this.#closeExtent();
-    if ((this.#object?.footer.pieces ?? 0) >= OBJECT_PIECES) this.handOn();
+    if ((this.#object?.footer.pieceCount ?? 0) >= OBJECT_PIECES) this.handOn();
     const result = { size: this.#filePosition, crc32c: this.#fileCrc, extents: this.#extents };
     this.#file = undefined;
     return result;
