@@ -167,11 +167,18 @@ func (t *tree) finish() error {
 	return t.setModes()
 }
 
+// specialBits of a folder are from whoever made it, or inherited: it keeps them.
+const specialBits = fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+
 func (t *tree) setModes() error {
 	// What is in a folder comes behind it in the order of paths.
 	paths := slices.Sorted(maps.Keys(t.modes))
 	for _, rel := range slices.Backward(paths) {
-		if err := t.stack[0].root.Chmod(rel, t.modes[rel]); err != nil {
+		info, err := t.stack[0].root.Stat(rel)
+		if err == nil {
+			err = t.stack[0].root.Chmod(rel, info.Mode()&specialBits|t.modes[rel])
+		}
+		if err != nil {
 			return writeFailure(t.display(rel), err)
 		}
 	}

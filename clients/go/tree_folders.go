@@ -53,7 +53,7 @@ func (t *tree) openFolder(parent *os.Root, rel string, force bool) (*os.Root, er
 		case !info.IsDir():
 			return nil, errIsFile
 		case force && info.Mode().Perm()&0o700 != 0o700:
-			if err := parent.Chmod(name, info.Mode().Perm()|0o700); err != nil {
+			if err := parent.Chmod(name, info.Mode()&(specialBits|fs.ModePerm)|0o700); err != nil {
 				return nil, err
 			}
 			t.modes[rel] = info.Mode().Perm()

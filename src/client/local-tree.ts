@@ -9,6 +9,8 @@ import { partialPath, refuseFolder } from "./partial-file.ts";
 
 const OWNER_RWX = 0o700;
 const PERMISSION_BITS = 0o777;
+/** Setuid, setgid and sticky: a folder has them from whoever made it, or inherits them, and keeps them. */
+const SPECIAL_BITS = 0o7000;
 
 export class LocalTree {
   /** The folder that nothing is written outside of. */
@@ -73,7 +75,7 @@ export class LocalTree {
 
   /** Sets the folders' modes, the deepest first. */
   finish(): void {
-    for (const [path, mode] of [...this.#modes].reverse()) fs.chmodSync(path, mode);
+    for (const [path, mode] of [...this.#modes].reverse()) fs.chmodSync(path, (fs.statSync(path).mode & SPECIAL_BITS) | mode);
   }
 
   /** The same for a download that failed, whose error goes before those here. */
@@ -95,7 +97,7 @@ export class LocalTree {
     // Its mode may be one that an earlier download gave it.
     if ((stats.mode & OWNER_RWX) !== OWNER_RWX) {
       this.#modes.set(path, stats.mode & PERMISSION_BITS);
-      fs.chmodSync(path, (stats.mode & PERMISSION_BITS) | OWNER_RWX);
+      fs.chmodSync(path, (stats.mode & (SPECIAL_BITS | PERMISSION_BITS)) | OWNER_RWX);
     }
     this.#checked.add(relative);
   }

@@ -318,3 +318,22 @@ def test_many_processes_that_download_to_one_folder(client: Client, server: Serv
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
     assert [process.wait(60) for process in running] == [0] * 6
     subprocess.run(["diff", "-r", "in", "out"], check=True)
+
+
+def test_a_download_whose_first_write_fails_says_why_and_leaves_nothing(client: Client, server: Server, project: str, work: Path) -> None:
+    (work / "d").mkdir()
+    (work / "d/f").write_bytes(b"x" * 5000)
+    client.upload(".", "", run="r")
+    code = f"""
+        import resource, signal
+        from dstack.artifacts import ArtifactsDownloadError, Client
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        try:
+            Client({server.url!r}, project={project!r}).download(run="r", local_path="out")
+        except ArtifactsDownloadError as error:
+            print(error)
+    """
+    said = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False)
+    assert said.stdout == '"out/d/f" failed: File too large\n', said.stderr
+    assert os.listdir("out/d") == []

@@ -54,10 +54,11 @@ def download_files(
             try:
                 transfer.run(sink, tree.is_empty())
             except BaseException:
+                # A file that was begun is left before the folder that it is in.
+                sink.leave()
                 tree.give_up()
                 raise
-            finally:
-                sink.leave()
+            sink.leave()
             tree.finish()
     finally:
         tree.close()

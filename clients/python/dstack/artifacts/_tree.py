@@ -120,7 +120,8 @@ class Tree:
         for path, mode in sorted(self._modes.items(), key=lambda item: item[0].count("/"), reverse=True):
             folder = self._enter(path)
             with failing(self._shown(path)):
-                os.chmod(folder, mode)
+                # A folder has setgid and the like from whoever made it, or inherits them.
+                os.chmod(folder, os.stat(folder).st_mode & 0o7000 | mode)
 
     def give_up(self) -> None:
         """The same for a download that failed, whose error goes before those here."""
