@@ -321,10 +321,8 @@ def test_many_processes_that_download_to_one_folder(client: Client, server: Serv
 
 
 def test_a_download_whose_first_write_fails_says_why_and_leaves_nothing(client: Client, server: Server, project: str, work: Path) -> None:
-    # Another folder is gone back to when the download gives up.
-    (work / "a").mkdir()
-    (work / "d").mkdir()
-    (work / "d/f").write_bytes(b"x" * 5000)
+    (work / "d/e").mkdir(parents=True)
+    (work / "d/e/f").write_bytes(b"x" * 5000)
     client.upload(".", "", run="r")
     code = f"""
         import resource, signal
@@ -337,5 +335,5 @@ def test_a_download_whose_first_write_fails_says_why_and_leaves_nothing(client: 
             print(error)
     """
     said = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False)
-    assert said.stdout == '"out/d/f" failed: File too large\n', said.stderr
-    assert os.listdir("out/d") == []
+    assert said.stdout == '"out/d/e/f" failed: File too large\n', said.stderr
+    assert os.listdir("out/d/e") == []
