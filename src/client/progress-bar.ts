@@ -9,7 +9,10 @@ export interface ProgressBar {
   stop(): void;
 }
 
-const BAR_WIDTH = 30;
+/** Bars of these widths are tried until the line fits. */
+const BAR_WIDTHS = [30, 20, 10];
+/** Of a terminal that doesn't tell. */
+const USUAL_COLUMNS = 80;
 /** The rate is that of the last seconds: of a transfer that is taken up again, what was there already says nothing. */
 const RATE_WINDOW_MS = 5_000;
 const MS_PER_SECOND = 1_000;
@@ -26,16 +29,15 @@ export function createProgressBar(verb: string, quiet: boolean | undefined): Pro
     if (last === undefined) return verb;
     const { files, bytes, totalFiles, totalBytes } = last;
     const rate = meter.perSecond();
-    const parts = [verb];
-    if (totalBytes !== undefined) {
-      const filled = Math.round(Math.min(1, params.progress) * BAR_WIDTH);
-      parts.push(`[${"#".repeat(filled)}${"-".repeat(BAR_WIDTH - filled)}] ${Math.floor(params.progress * 100)}%`);
-    }
-    parts.push(`${formatBytes(bytes)}${totalBytes === undefined ? "" : ` of ${formatBytes(totalBytes)}`}`);
-    parts.push(`${files}${totalFiles === undefined ? "" : `/${totalFiles}`} files`);
-    parts.push(`${formatBytes(Math.round(rate))}/s`);
-    if (totalBytes !== undefined && rate > 0) parts.push(`${formatSeconds((totalBytes - bytes) / rate)} left`);
-    return parts.join("  ");
+    const share = totalBytes === undefined ? undefined : Math.min(1, params.progress);
+    return fitting(process.stderr.columns || USUAL_COLUMNS, {
+      verb,
+      share,
+      bytes: `${formatBytes(bytes)}${totalBytes === undefined ? "" : ` of ${formatBytes(totalBytes)}`}`,
+      files: `${files}${totalFiles === undefined ? "" : `/${totalFiles}`} files`,
+      rate: `${formatBytes(Math.round(rate))}/s`,
+      left: totalBytes !== undefined && rate > 0 ? `${formatSeconds((totalBytes - bytes) / rate)} left` : undefined,
+    });
   }
 
   return {
@@ -56,6 +58,38 @@ export function createProgressBar(verb: string, quiet: boolean | undefined): Pro
       if (started) bar.stop();
     },
   };
+}
+
+/** What a line can tell. */
+interface Line {
+  readonly verb: string;
+  /** What part is done, 0 to 1. */
+  readonly share: number | undefined;
+  readonly bytes: string;
+  readonly files: string;
+  readonly rate: string;
+  readonly left: string | undefined;
+}
+
+/** The longest form of a line that a terminal of so many columns has room for, with one column free for the cursor. */
+export function fitting(columns: number, { verb, share, bytes, files, rate, left }: Line): string {
+  const percent = share === undefined ? undefined : `${Math.floor(share * 100)}%`;
+  const bars = share === undefined ? [] : BAR_WIDTHS.map((width) => `${barOf(share, width)} ${percent}`);
+  const forms = [
+    ...bars.map((bar) => [verb, bar, bytes, files, rate, left]),
+    [verb, percent, bytes, files, rate, left],
+    [verb, percent, bytes, rate, left],
+    [verb, percent, bytes, left],
+    [percent ?? bytes, left],
+    [percent ?? bytes],
+  ];
+  const lines = forms.map((parts) => parts.filter((part) => part !== undefined).join("  "));
+  return lines.find((line) => line.length < columns) ?? "";
+}
+
+function barOf(share: number, width: number): string {
+  const filled = Math.round(share * width);
+  return `[${"#".repeat(filled)}${"-".repeat(width - filled)}]`;
 }
 
 /** The rate over a window of the past, of a number that grows. */
