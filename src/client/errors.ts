@@ -70,6 +70,7 @@ function noConnection(error: ConnectError, url: string): string {
   const cause = error.cause as NodeJS.ErrnoException | undefined;
   if (cause === undefined || NOBODY.has(cause.code ?? "")) return `no server at ${url}: start one with \`dstack-artifacts serve\``;
   if (cause.code === "EACCES") return `the server at ${url} may not be reached by this user: permission denied`;
+  if (cause.code === "ERR_SSL_WRONG_VERSION_NUMBER") return `what listens at ${url} speaks no TLS: try http://`;
   return oneLine(`no connection to a server at ${url}: ${cause.message}`);
 }
 

@@ -379,5 +379,8 @@ describe("the client", () => {
     }
     await using stranger = clientAt(network.addresses[1] as string, { token });
     await assert.rejects(stranger.runs(), /no connection to a server at https:.*certificate/);
+    const url = (network.addresses[0] as string).replace("http:", "https:");
+    await using mistaken = clientAt(url, { token });
+    await assert.rejects(mistaken.runs(), { message: `what listens at ${url} speaks no TLS: try http://` });
   });
 });
