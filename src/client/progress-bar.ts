@@ -74,10 +74,10 @@ interface Line {
 /** The longest form of a line that a terminal of so many columns has room for, with one column free for the cursor. */
 export function fitting(columns: number, { verb, share, bytes, files, rate, left }: Line): string {
   const percent = share === undefined ? undefined : `${Math.floor(share * 100)}%`;
-  const bars = share === undefined ? [] : BAR_WIDTHS.map((width) => `${barOf(share, width)} ${percent}`);
+  const bars = share === undefined ? [undefined] : BAR_WIDTHS.map((width) => `${barOf(share, width)} ${percent}`);
   const forms = [
     ...bars.map((bar) => [verb, bar, bytes, files, rate, left]),
-    [verb, percent, bytes, files, rate, left],
+    ...bars.map((bar) => [verb, bar, bytes, rate, left]),
     [verb, percent, bytes, rate, left],
     [verb, percent, bytes, left],
     [percent ?? bytes, left],

@@ -20,6 +20,7 @@ describe("a line of progress", () => {
       fitting(110, LINE),
       "downloading  [#####-----] 50%  449.6 MiB of 899.2 MiB  5203/20000 files  102.4 MiB/s  1 min 20 s left",
     );
+    assert.equal(fitting(90, LINE), "downloading  [#####-----] 50%  449.6 MiB of 899.2 MiB  102.4 MiB/s  1 min 20 s left");
     assert.equal(fitting(80, LINE), "downloading  50%  449.6 MiB of 899.2 MiB  102.4 MiB/s  1 min 20 s left");
     assert.equal(fitting(40, LINE), "50%  1 min 20 s left");
     assert.equal(fitting(8, LINE), "50%");
