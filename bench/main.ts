@@ -110,6 +110,7 @@ try {
   for (const made of [folder, memoryFolder]) await rm(made, { recursive: true, force: true });
 }
 if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+if (figures.length === 0) throw new Error(`nothing was measured: no contender of these cases is called ${settings.only.join(" or ")}`);
 const results = JSON.stringify({ machine, figures } satisfies Results, null, 2);
 await mkdir(RESULTS, { recursive: true });
 await writeFile(join(RESULTS, `${machine.date.replaceAll(":", "-")}.json`), results);

@@ -93,7 +93,7 @@ func (f *fileSystem) ReadDir(name string) ([]fs.DirEntry, error) {
 // children lists a folder, by name.
 func (f *fileSystem) children(folder string) ([]fs.DirEntry, error) {
 	var children []fs.DirEntry
-	request := &artifactsv1.ListEntriesRequest{Prefix: trimPath(folder), PageSize: entriesPage}
+	request := &artifactsv1.ListEntriesRequest{Prefix: folder, PageSize: entriesPage}
 	for page, err := range f.client.entryPages(f.ctx, f.client.newRetrier(), &f.at, request) {
 		if err != nil {
 			return nil, opDownload.wrap(err)

@@ -19,14 +19,11 @@ export class FooterEncoder {
   readonly #encoded: Uint8Array[] = [];
   #last: Piece[] = [];
 
-  #pieceCount = 0;
-
   get pieceCount(): number {
-    return this.#pieceCount;
+    return this.#encoded.length * PIECES_AT_ONCE + this.#last.length;
   }
 
   add(piece: Piece): void {
-    this.#pieceCount++;
     this.#last.push(piece);
     if (this.#last.length === PIECES_AT_ONCE) this.#encode();
   }

@@ -52,13 +52,14 @@ def download_files(
         with Progress("download", lambda: first.total_bytes, progress) as bar:
             sink = _Sink(tree, path, single, bar.to)
             try:
-                transfer.run(sink, tree.is_empty())
+                try:
+                    transfer.run(sink, tree.is_empty())
+                finally:
+                    # A file that was begun is left before the folder that it is in.
+                    sink.leave()
             except BaseException:
-                # A file that was begun is left before the folder that it is in.
-                sink.leave()
                 tree.give_up()
                 raise
-            sink.leave()
             tree.finish()
     finally:
         tree.close()
