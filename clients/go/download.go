@@ -2,6 +2,7 @@ package artifacts
 
 import (
 	"context"
+	"errors"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
@@ -57,7 +58,7 @@ func (c *Client) download(ctx context.Context, ref Ref, config downloadConfig) (
 	if local, err = expandHome(local); err != nil {
 		return nil, err
 	}
-	d := &download{client: c, at: pinned{ref: ref}, path: path, damaged: map[string]int{}, meter: meter{report: config.progress}}
+	d := &download{client: c, at: pinned{ref: ref}, path: path, refetched: map[string]int{}, meter: meter{report: config.progress}}
 	first, err := c.firstPage(ctx, &retrier{client: c}, &d.at, &artifactsv1.ListEntriesRequest{Prefix: path, Recursive: true, PageSize: 1})
 	if err != nil {
 		return nil, err
@@ -88,10 +89,10 @@ type download struct {
 	// The last entry that is through, and the file that isn't.
 	last    string
 	current *incoming
-	// How often files came damaged.
-	damaged map[string]int
-	files   int64
-	bytes   int64
+	// How often files had to come again.
+	refetched map[string]int
+	files     int64
+	bytes     int64
 }
 
 // close lets go of everything; what came of a file can be gone on with.
@@ -148,9 +149,13 @@ func (d *download) fetch(ctx context.Context, endAt string, held []*artifactsv1.
 		} else if d.current != nil {
 			d.meter.Bytes += d.current.written
 		}
-		if err == errDamaged {
+		if wrong, ok := errors.AsType[*refetchError](err); ok {
+			if d.refetched[wrong.path]++; d.refetched[wrong.path] == damagedFetches {
+				return wrong.failure()
+			}
 			// What was there before is given up: the file comes whole.
-			held = without(held, d.tree.failed)
+			delete(d.tree.whole, wrong.path)
+			held = without(held, wrong.path)
 			continue
 		}
 		if err := d.retry.wait(ctx, err); err != nil {

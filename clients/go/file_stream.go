@@ -107,7 +107,7 @@ func (s *fileStream) check() error {
 	end := in.message.GetFileEnd()
 	isRight := err != nil || end != nil && end.GetCrc32C() == s.partCRC
 	if s.isWhole && s.crc != s.entry.CRC32C || !isRight {
-		return damagedFile(s.entry.Path)
+		return damagedError(s.entry.Path).failure()
 	}
 	return nil
 }

@@ -19,8 +19,29 @@ const (
 	writeBytes = 256 << 10
 )
 
-// errDamaged says that a file is not what the server has; it may be so again when it comes again.
-var errDamaged = errors.New("a file arrived damaged")
+// refetchError says that what is there of a file is not what the server has; it is when it comes again, from its first byte.
+type refetchError struct {
+	path, problem string
+	reason        Reason
+}
+
+func (e *refetchError) Error() string { return quote(e.path) + " " + e.problem }
+
+// failure is the error for those who can't have it come again.
+func (e *refetchError) failure() *DstackError {
+	return &DstackError{Message: e.Error(), Reason: e.reason, Metadata: map[string]string{"path": e.path}}
+}
+
+func damagedError(path string) *refetchError {
+	return &refetchError{path, "arrived damaged: its checksum is not that of the uploaded file", ReasonChecksumMismatch}
+}
+
+func lostError(path string) *refetchError {
+	return &refetchError{path, "can't be finished: its partial file was removed or replaced while it was written", ""}
+}
+
+// lostWrites is how often a small file is written if its partial file is taken away.
+const lostWrites = 3
 
 // incoming is a file on its way.
 type incoming struct {
@@ -159,87 +180,100 @@ func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
 	if f.small != nil && int64(len(f.small)) == f.size && crc32.Checksum(f.small, castagnoli) == f.crc32c {
 		return t.writers.do(func() error {
 			defer f.folder.release()
-			return f.writeSmall()
+			return f.writeSmall(lostWrites)
 		})
 	}
 	defer f.folder.release()
 	switch {
 	case f.small != nil:
-		return t.damaged(f)
+		return damagedError(f.path)
 	case f.whole:
 		return f.adjust(f.name)
 	}
-	ours, err := f.file.Stat()
-	if err == nil {
-		err = f.flush()
-	}
+	err := f.flush()
 	isRight := f.written == f.size && f.crc == f.crc32c && end.GetCrc32C() == f.crc32c
 	if err == nil && isRight {
-		err = f.file.Chmod(f.mode)
+		return f.complete(f.file)
 	}
-	if cerr := f.file.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && !isRight {
-		if err = f.folder.root.Remove(f.partial); err == nil {
-			return t.damaged(f)
+	f.file.Close()
+	if err == nil {
+		if err = f.removePartial(); err == nil {
+			return damagedError(f.path)
 		}
 	}
-	if err != nil {
-		return writeFailure(f.display(), err)
-	}
-	return f.complete(ours)
+	return writeFailure(f.display(), err)
 }
 
-func (t *tree) damaged(f *incoming) error {
-	t.failed = f.path
-	delete(t.whole, f.path)
-	return errDamaged
-}
-
-func (f *incoming) writeSmall() error {
+// writeSmall writes a file whose bytes are all there, up to so many times.
+func (f *incoming) writeSmall(times int) error {
 	file, err := createPartial(f.folder.root, f.partial, f.size)
 	if err != nil {
 		return writeFailure(f.display(), err)
 	}
-	ours, err := file.Stat()
-	if err == nil {
-		_, err = file.WriteAt(f.small, 0)
+	if _, err := file.WriteAt(f.small, 0); err != nil {
+		file.Close()
+		_ = f.removePartial()
+		return writeFailure(f.display(), err)
 	}
-	if err == nil {
-		err = file.Chmod(f.mode)
+	err = f.complete(file)
+	lost, isLost := errors.AsType[*refetchError](err)
+	switch {
+	case isLost && times > 1:
+		return f.writeSmall(times - 1)
+	case isLost:
+		return lost.failure()
 	}
+	return err
+}
+
+func (f *incoming) removePartial() error {
+	if err := f.folder.root.Remove(f.partial); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// complete gives the partial file its mode, its time and its name, and closes it. Another process that downloads the same may have done
+// so, and may have begun a new one since, which must not be taken for ours.
+func (f *incoming) complete(file *os.File) error {
+	err := file.Chmod(f.mode)
+	isOurs := false
+	if err == nil {
+		isOurs, err = f.isThere(file)
+	}
+	if err == nil && isOurs && !f.mtime.IsZero() {
+		err = f.folder.root.Chtimes(f.partial, time.Time{}, f.mtime)
+	}
+	// Not before: a new one could have the inode of one that nobody has any more.
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		f.folder.root.Remove(f.partial)
-		return writeFailure(f.display(), err)
-	}
-	return f.complete(ours)
-}
-
-// complete sets the time of the partial file and gives it its name. Another process that downloads the same may have done so, and may
-// have begun a new one since, which must not be taken for ours.
-func (f *incoming) complete(ours os.FileInfo) error {
-	there, err := f.folder.root.Lstat(f.partial)
-	if err == nil && !os.SameFile(ours, there) {
-		err = fs.ErrNotExist
-	}
-	if err == nil && !f.mtime.IsZero() {
-		err = f.folder.root.Chtimes(f.partial, time.Time{}, f.mtime)
-	}
-	if err == nil {
+	if err == nil && isOurs {
 		err = f.folder.root.Rename(f.partial, f.name)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case isOurs && !errors.Is(err, fs.ErrNotExist):
 		return f.tree.named(f.folder, f.partial, f.name, f.path, err)
-	}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return writeFailure(f.display(), err)
 	// Not in the tree's buffer: small files are completed side by side.
-	if !f.tree.sameBytes(f.tree.rel(f.path), f.size, f.crc32c, make([]byte, writeBytes)) {
-		return writeFailure(f.display(), errors.New("its partial file was removed"))
+	case !f.tree.sameBytes(f.tree.rel(f.path), f.size, f.crc32c, make([]byte, writeBytes)):
+		return lostError(f.path)
 	}
 	return f.adjust(f.name)
+}
+
+// isThere says whether the partial file is still the one that is open.
+func (f *incoming) isThere(file *os.File) (bool, error) {
+	ours, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := f.folder.root.Lstat(f.partial)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(ours, there), err
 }
 
 // adjust gives a file that was there before the mode and the time that it should have.

@@ -16,7 +16,7 @@ func partialName(path string, size uint64, crc uint32) string {
 	return fmt.Sprintf(".%x.partial", sum[:16])
 }
 
-// openPartial opens the partial file and reads the bytes that are kept of it.
+// openPartial opens the partial file and reads the bytes that are kept of it. They may have gone since they were counted.
 func (f *incoming) openPartial(keep int64) error {
 	file, err := createPartial(f.folder.root, f.partial, f.size)
 	if err != nil {
@@ -26,7 +26,8 @@ func (f *incoming) openPartial(keep int64) error {
 		sum := crc32.New(castagnoli)
 		var n int64
 		if n, err = io.CopyBuffer(onlyWriter{sum}, io.NewSectionReader(file, 0, keep), f.tree.writeBuffer()); n < keep && err == nil {
-			err = io.ErrUnexpectedEOF
+			file.Close()
+			return lostError(f.path)
 		}
 		f.crc = sum.Sum32()
 	}
@@ -42,19 +43,26 @@ func (f *incoming) openPartial(keep int64) error {
 type onlyWriter struct{ io.Writer }
 
 // createPartial opens a partial file, or makes it; something else of that name, or one that has a second name, makes way. What is in it
-// is never cut off: another process may be at work on the same file, and it writes the same bytes to the same places.
+// is never cut off: another process may be at work on the same file, and it writes the same bytes to the same places. As others do the
+// same, what was there may be gone a call later.
 func createPartial(root *os.Root, name string, size int64) (*os.File, error) {
-	file, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if !errors.Is(err, fs.ErrExist) {
-		return file, err
-	}
-	if info, err := root.Lstat(name); err == nil && ownFile(info) && info.Size() <= size {
-		if file, err := root.OpenFile(name, os.O_RDWR, 0); err == nil {
-			return file, nil
+	for {
+		file, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) {
+			return file, err
+		}
+		info, err := root.Lstat(name)
+		if err == nil && ownFile(info) && info.Size() <= size {
+			file, err = root.OpenFile(name, os.O_RDWR, 0)
+			if err == nil {
+				return file, nil
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
-	if err := root.Remove(name); err != nil {
-		return nil, err
-	}
-	return root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }

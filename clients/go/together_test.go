@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
 )
@@ -70,10 +71,16 @@ func TestDownloadsToOneFolderAtOnceAllSucceed(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
 	files := map[string][]byte{"large": seeded(1, 20_000_000), "small": seeded(2, 1_000), "empty": {}}
+	source := t.TempDir()
 	for name, content := range files {
-		if _, err := c.UploadReader(testContext(t), name, bytes.NewReader(content), artifacts.WithRun("r")); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(source, name), content)
+	}
+	if err := os.Symlink("large", filepath.Join(source, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Upload(testContext(t), source, artifacts.WithArtifactPath(""), artifacts.WithRun("r"),
+		artifacts.WithSymlinks(artifacts.PreserveSymlinks)); err != nil {
+		t.Fatal(err)
 	}
 	for range 5 {
 		folder := t.TempDir()
@@ -89,8 +96,82 @@ func TestDownloadsToOneFolderAtOnceAllSucceed(t *testing.T) {
 						t.Errorf("%s: %d bytes that are not those uploaded, %v", name, len(got), err)
 					}
 				}
+				if target, err := os.Readlink(filepath.Join(folder, "link")); target != "large" {
+					t.Errorf("%q, %v", target, err)
+				}
 			})
 		}
 		downloads.Wait()
+	}
+}
+
+func TestSmallFilesAndLinksAreWrittenByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	source := t.TempDir()
+	for i := range 40 {
+		write(t, filepath.Join(source, fmt.Sprint("f", i)), seeded(i, 10*i))
+		if err := os.Symlink(fmt.Sprint("f", i), filepath.Join(source, fmt.Sprint("l", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Upload(testContext(t), source, artifacts.WithArtifactPath(""), artifacts.WithRun("r"),
+		artifacts.WithSymlinks(artifacts.PreserveSymlinks)); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		folder := t.TempDir()
+		var downloads sync.WaitGroup
+		for range 6 {
+			downloads.Go(func() {
+				if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(folder)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		downloads.Wait()
+		sameTree(t, source, folder)
+	}
+}
+
+func TestAFileWhosePartialIsTakenAwayComesAgain(t *testing.T) {
+	t.Parallel()
+	size, seed := int64(3_000_000), 1
+	content := seeded(seed, int(size))
+	for what, act := range map[string]func(partial, final string) error{
+		"finished": os.Rename,
+		"removed":  func(partial, _ string) error { return os.Remove(partial) },
+		"replaced": func(partial, _ string) error {
+			return errors.Join(os.Remove(partial), os.WriteFile(partial, content[:1000], 0o600))
+		},
+	} {
+		for when, report := range map[string]int{"before it is gone on with": 1, "while it is written": 2} {
+			t.Run(what+" "+when, func(t *testing.T) {
+				t.Parallel()
+				c := newClient(t)
+				if _, err := c.UploadReader(testContext(t), "a", bytes.NewReader(content), artifacts.WithRun("r")); err != nil {
+					t.Fatal(err)
+				}
+				folder := t.TempDir()
+				partial := vectorEntry{Path: "a", Size: &size, Seed: &seed, PartialIn: &folder}.partial(t, func(s string) string { return s })
+				write(t, partial, content[:1_000_000])
+				reports := 0
+				// The first time when the file is begun; the second one comes with its first bytes, as a report each 100 ms is due by then.
+				progress := func(artifacts.Progress) {
+					if reports++; reports == report {
+						if err := act(partial, filepath.Join(folder, "a")); err != nil {
+							t.Error(err)
+						}
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(folder), artifacts.WithProgress(progress)); err != nil {
+					t.Error(err)
+				}
+				if got, err := os.ReadFile(filepath.Join(folder, "a")); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("%d bytes that are not those uploaded, %v", len(got), err)
+				}
+			})
+		}
 	}
 }

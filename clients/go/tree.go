@@ -32,9 +32,7 @@ type tree struct {
 	modes   map[string]fs.FileMode
 	writers *writers
 	// Files that were found whole, by artifact path.
-	whole map[string]bool
-	// The file that arrived damaged last.
-	failed string
+	whole  map[string]bool
 	buffer []byte
 }
 
@@ -132,18 +130,32 @@ func (t *tree) link(h *artifactsv1.EntryHeader) error {
 		return err
 	}
 	partial := partialName(h.GetPath(), 0, crc32.Checksum([]byte(h.GetLinkTarget()), castagnoli))
-	if err := f.root.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return writeFailure(t.display(t.rel(h.GetPath())), err)
+	if err := f.giveLink(filepath.FromSlash(h.GetLinkTarget()), partial, name); err != nil {
+		return t.named(f, partial, name, h.GetPath(), err)
 	}
-	// One that is there by now is of another process that downloads the same.
-	if err := f.root.Symlink(filepath.FromSlash(h.GetLinkTarget()), partial); err != nil && !errors.Is(err, fs.ErrExist) {
-		return writeFailure(t.display(t.rel(h.GetPath())), err)
+	return nil
+}
+
+// giveLink makes a link. Others may be at the same: whoever has the partial link taken away begins anew, and finds the link there.
+func (f *folder) giveLink(target, partial, name string) error {
+	for {
+		if there, err := f.root.Readlink(name); err == nil && there == target {
+			return nil
+		}
+		if err := f.root.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		err := f.root.Symlink(target, partial)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			err = f.root.Rename(partial, name)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	err = f.root.Rename(partial, name)
-	if target, _ := f.root.Readlink(name); errors.Is(err, fs.ErrNotExist) && filepath.ToSlash(target) == h.GetLinkTarget() {
-		return nil
-	}
-	return t.named(f, partial, name, h.GetPath(), err)
 }
 
 // named says what came of giving something whole its name, which replaces files and links, not folders.

@@ -1,15 +1,6 @@
 /** Small files that came one after the other, to be written together. */
 import { crc32c } from "../lib/crc32c.ts";
-import {
-  AT_ONCE_BYTES,
-  DamagedFileError,
-  modeOf,
-  mtimeOf,
-  NOTHING_FOUND,
-  PartialFile,
-  partialPath,
-  type WantedFile,
-} from "./partial-file.ts";
+import { AT_ONCE_BYTES, damaged, modeOf, mtimeOf, NOTHING_FOUND, PartialFile, partialPath, type WantedFile } from "./partial-file.ts";
 import type { SmallFiles } from "./small-files.ts";
 
 /** A file while its bytes come. */
@@ -57,7 +48,7 @@ export class Batch {
   /** Takes the next bytes of the file that was begun. */
   add(bytes: Uint8Array): void {
     const file = this.#begun as Begun;
-    if (file.received + bytes.length > file.wanted.size) throw new DamagedFileError(file.wanted, "size");
+    if (file.received + bytes.length > file.wanted.size) throw damaged(file.wanted, "size");
     this.bytes.set(bytes, this.#used + file.received);
     file.received += bytes.length;
     file.crc = crc32c(bytes, file.crc);
@@ -66,7 +57,7 @@ export class Batch {
   /** Checks the file, which is one of the batch now. */
   end(): WantedFile {
     const { wanted, final, received: size, crc } = this.#begun as Begun;
-    if (size !== wanted.size || crc !== wanted.crc32c) throw new DamagedFileError(wanted, size === wanted.size ? "checksum" : "size");
+    if (size !== wanted.size || crc !== wanted.crc32c) throw damaged(wanted, size === wanted.size ? "checksum" : "size");
     this.files.finals.push(final);
     this.files.partials.push(partialPath(final, wanted));
     this.files.sizes.push(size);

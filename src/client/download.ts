@@ -14,7 +14,7 @@ import { ArtifactsDownloadError } from "./errors.ts";
 import { Incoming } from "./incoming.ts";
 import type { Link } from "./link.ts";
 import { fileTarget, LocalTree } from "./local-tree.ts";
-import { DamagedFileError } from "./partial-file.ts";
+import { RefetchError } from "./partial-file.ts";
 import { createMeter, type OnProgress } from "./progress.ts";
 import { type ReferenceOptions, referenceOf, runReference } from "./reference.ts";
 import { createPatience } from "./retry.ts";
@@ -44,7 +44,7 @@ export interface DownloadResult {
 
 /** Files that are looked for before they are asked for, at a time; with the longest paths, half of what a message may hold. */
 const LISTING_PAGE = 2_000;
-/** How often a file that arrives damaged is fetched. */
+/** How often a file that arrives damaged, or whose partial file is taken away, is fetched. */
 export const DAMAGED_FILE_FETCHES = 2;
 
 /** What the stream of a download is asked for, again and again. */
@@ -56,8 +56,8 @@ interface Task {
   /** A run goes on by its commit; a tag must be asked for by its name, and is compared. */
   readonly reference: Reference;
   readonly pinned: { readonly run: string; readonly commit: bigint };
-  /** How often files arrived damaged. */
-  readonly damaged: Map<string, number>;
+  /** How often files had to come again. */
+  readonly refetched: Map<string, number>;
 }
 
 export async function downloadFiles(link: Link, options: DownloadOptions): Promise<DownloadResult> {
@@ -76,7 +76,7 @@ export async function downloadFiles(link: Link, options: DownloadOptions): Promi
   const meter = createMeter(options.onProgress, { files: Number(totalFiles), bytes: Number(totalBytes) });
   const incoming = new Incoming(tree, relativeOf, meter, link.files);
   const reference = asked.target.case === "tag" ? asked : runReference(run, commit);
-  const task: Task = { link, path, signal, incoming, reference, pinned: { run, commit }, damaged: new Map() };
+  const task: Task = { link, path, signal, incoming, reference, pinned: { run, commit }, refetched: new Map() };
   try {
     if (fs.readdirSync(root).length === 0) await fetch(task, { startAfter: "", endAt: "" });
     else await fetchWhatIsMissing(task);
@@ -126,18 +126,18 @@ async function fetch(task: Task, window: { startAfter: string; endAt: string }):
       }
       throw new ArtifactsDownloadError("the server ended the download before it was complete");
     } catch (error) {
-      const isDamaged = error instanceof DamagedFileError;
-      await incoming.leave({ forget: isDamaged });
-      if (isDamaged && mayComeAgain(task, error)) continue;
+      const isWrong = error instanceof RefetchError;
+      await incoming.leave({ forget: isWrong });
+      if (isWrong && mayComeAgain(task, error)) continue;
       if (incoming.received > before) patience.progressed();
       await patience.wait(error, signal);
     }
   }
 }
 
-function mayComeAgain({ damaged }: Task, { path }: DamagedFileError): boolean {
-  const fetches = (damaged.get(path) ?? 0) + 1;
-  damaged.set(path, fetches);
+function mayComeAgain({ refetched }: Task, { path }: RefetchError): boolean {
+  const fetches = (refetched.get(path) ?? 0) + 1;
+  refetched.set(path, fetches);
   return fetches < DAMAGED_FILE_FETCHES;
 }
 

@@ -67,9 +67,11 @@ export class LocalTree {
     refuseFolder(final);
     const partial = partialPath(final, { path: relative, size: 0, crc32c: crc32c(Buffer.from(target)) });
     naming(final, () => {
-      fs.rmSync(partial, { force: true });
-      fs.symlinkSync(target, partial);
-      fs.renameSync(partial, final);
+      // Others may be at the same: whoever has the partial link taken away begins anew, and finds the link there.
+      while (!isLinkTo(final, target)) {
+        fs.rmSync(partial, { force: true });
+        if (unless("EEXIST", () => fs.symlinkSync(target, partial))) unless("ENOENT", () => fs.renameSync(partial, final));
+      }
     });
   }
 
@@ -90,7 +92,7 @@ export class LocalTree {
     const parent = dirname(relative);
     if (parent !== ".") this.#makeFolder(parent);
     const path = join(this.#root, relative);
-    makeIfMissing(path);
+    unless("EEXIST", () => fs.mkdirSync(path));
     const stats = fs.lstatSync(path);
     if (stats.isSymbolicLink()) throw new ArtifactsDownloadError(`${path} is a link: nothing is written through links`);
     if (!stats.isDirectory()) throw new ArtifactsDownloadError(`${path} is not a folder, but the run has one there`);
@@ -103,11 +105,22 @@ export class LocalTree {
   }
 }
 
-function makeIfMissing(path: string): void {
+function isLinkTo(path: string, target: string): boolean {
   try {
-    fs.mkdirSync(path);
+    return fs.readlinkSync(path) === target;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether it is done; not if it fails with `code`. */
+function unless(code: string, step: () => void): boolean {
+  try {
+    step();
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    if ((error as NodeJS.ErrnoException).code === code) return false;
+    throw error;
   }
 }
 

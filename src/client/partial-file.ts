@@ -17,6 +17,8 @@ const DEFAULT_MODE = 0o644;
 const PARTIAL_MODE = 0o600;
 /** Files up to this size are read and written by synchronous calls, which is several times as fast for many of them. */
 export const AT_ONCE_BYTES = 1024 * 1024;
+/** How a link, a socket or a file that can't be written says that it is that. */
+const NO_FILE = ["ELOOP", "ENXIO", "EACCES"];
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = fs.constants;
 const read = promisify(fs.read);
 
@@ -37,18 +39,28 @@ export interface Found {
   readonly crc: number;
   /** Whether it is all of it, under its name. */
   readonly whole: boolean;
+  /** Inode that has those bytes. */
+  readonly ino: number;
 }
 
-export const NOTHING_FOUND: Found = { length: 0, crc: 0, whole: false };
+export const NOTHING_FOUND: Found = { length: 0, crc: 0, whole: false, ino: 0 };
 
-/** What arrived is not the file; perhaps it is when it comes again. */
-export class DamagedFileError extends ArtifactsDownloadError {
+/** What is there is not the file; it is when it comes again, from its first byte. */
+export class RefetchError extends ArtifactsDownloadError {
   readonly path: string;
 
-  constructor({ path }: WantedFile, what: string) {
-    super(`${JSON.stringify(path)} arrived damaged: its ${what} is not that of the uploaded file`, { reason: "DATA_DAMAGED" });
+  constructor({ path }: WantedFile, problem: string, reason?: string) {
+    super(`${JSON.stringify(path)} ${problem}`, { reason });
     this.path = path;
   }
+}
+
+export function damaged(file: WantedFile, what: "size" | "checksum"): RefetchError {
+  return new RefetchError(file, `arrived damaged: its ${what} is not that of the uploaded file`, "DATA_DAMAGED");
+}
+
+function lost(file: WantedFile): RefetchError {
+  return new RefetchError(file, "can't be finished: its partial file was removed or replaced while it was written");
 }
 
 /** The name under which a file is written: it tells whether what is found there is of the same file. */
@@ -65,14 +77,10 @@ export function partialPath(final: string, file: Pick<WantedFile, "path" | "size
 /** Looks for a file; links are not followed. */
 export async function findFile(final: string, file: WantedFile, signal: AbortSignal | undefined): Promise<Found> {
   const { size } = file;
-  const stats = fs.lstatSync(final, { throwIfNoEntry: false });
-  if (stats?.isFile() && stats.size === size && (await crcOf(final, size, signal)) === file.crc32c)
-    return { length: size, crc: file.crc32c, whole: true };
-  const partial = partialPath(final, file);
-  const begun = fs.lstatSync(partial, { throwIfNoEntry: false });
-  if (!begun?.isFile() || begun.size === 0 || !isOurs(begun, file)) return NOTHING_FOUND;
-  const crc = await crcOf(partial, begun.size, signal);
-  return crc === undefined ? NOTHING_FOUND : { length: begun.size, crc, whole: false };
+  const whole = await lookAt(final, (stats) => stats.size === size && isOurs(stats, file), signal);
+  if (whole?.crc === file.crc32c) return { ...whole, whole: true };
+  const begun = await lookAt(partialPath(final, file), (stats) => stats.size > 0 && isOurs(stats, file), signal);
+  return begun ? { ...begun, whole: false } : NOTHING_FOUND;
 }
 
 // More than the file has is nothing that we wrote, and behind a second name may be a file of somebody else.
@@ -80,23 +88,41 @@ function isOurs(stats: fs.Stats, { size }: WantedFile): boolean {
   return stats.isFile() && stats.nlink === 1 && stats.size <= size;
 }
 
-async function crcOf(path: string, length: number, signal: AbortSignal | undefined): Promise<number | undefined> {
-  const fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+/** What can't be looked at doesn't count: writing will say why. */
+async function lookAt(
+  path: string,
+  counts: (stats: fs.Stats) => boolean,
+  signal: AbortSignal | undefined,
+): Promise<Omit<Found, "whole"> | undefined> {
+  const there = fs.lstatSync(path, { throwIfNoEntry: false });
+  if (there === undefined || !counts(there)) return undefined;
+  let fd: number;
   try {
-    const buffer = Buffer.allocUnsafe(Math.min(AT_ONCE_BYTES, length));
-    let crc = 0;
-    for (let at = 0; at < length; ) {
-      signal?.throwIfAborted();
-      const wanted = Math.min(buffer.length, length - at);
-      const got = length <= AT_ONCE_BYTES ? fs.readSync(fd, buffer, 0, wanted, at) : (await read(fd, buffer, 0, wanted, at)).bytesRead;
-      if (got === 0) return undefined;
-      crc = crc32c(buffer.subarray(0, got), crc);
-      at += got;
-    }
-    return crc;
+    fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return undefined;
+  }
+  try {
+    const stats = fs.fstatSync(fd);
+    const crc = counts(stats) ? await crcOf(fd, stats.size, signal) : undefined;
+    return crc === undefined ? undefined : { length: stats.size, crc, ino: stats.ino };
   } finally {
     fs.closeSync(fd);
   }
+}
+
+async function crcOf(fd: number, length: number, signal: AbortSignal | undefined): Promise<number | undefined> {
+  const buffer = Buffer.allocUnsafe(Math.min(AT_ONCE_BYTES, length));
+  let crc = 0;
+  for (let at = 0; at < length; ) {
+    signal?.throwIfAborted();
+    const wanted = Math.min(buffer.length, length - at);
+    const got = length <= AT_ONCE_BYTES ? fs.readSync(fd, buffer, 0, wanted, at) : (await read(fd, buffer, 0, wanted, at)).bytesRead;
+    if (got === 0) return undefined;
+    crc = crc32c(buffer.subarray(0, got), crc);
+    at += got;
+  }
+  return crc;
 }
 
 /** Sets mode and time of a file that is there already. */
@@ -122,6 +148,7 @@ export class PartialFile {
   readonly #final: string;
   readonly #partial: string;
   readonly #fd: number;
+  readonly #ino: number;
   #isOpen = true;
   #length: number;
   #crc: number;
@@ -137,6 +164,12 @@ export class PartialFile {
     this.#length = found.length;
     this.#crc = found.crc;
     this.#fd = naming(final, () => openPartial(this.#partial, file));
+    const { ino, size } = fs.fstatSync(this.#fd);
+    this.#ino = ino;
+    if (found.length === 0 || (found.ino === ino && found.length <= size)) return;
+    // Somebody else finished what was found, or took it away: writing behind it would leave a hole.
+    this.#close();
+    throw lost(file);
   }
 
   /** The file's path in the run. */
@@ -146,7 +179,7 @@ export class PartialFile {
 
   /** What is there of the file, once all that was written has ended. */
   get found(): Found {
-    return { length: this.#length, crc: this.#crc, whole: false };
+    return { length: this.#length, crc: this.#crc, whole: false, ino: this.#ino };
   }
 
   /** Writes behind the bytes so far; the next call waits for the one before, so that one is written while the next arrives. */
@@ -163,8 +196,8 @@ export class PartialFile {
   async finish(): Promise<void> {
     await this.#settled();
     if (this.#give()) return;
-    if ((await findFile(this.#final, this.#file, undefined)).whole) adoptFile(this.#final, this.#file);
-    else throw new ArtifactsDownloadError(`${this.#final} can't be finished: its partial file was removed`);
+    if (!(await findFile(this.#final, this.#file, undefined)).whole) throw lost(this.#file);
+    adoptFile(this.#final, this.#file);
   }
 
   /** Leaves what is written to be gone on with. */
@@ -185,15 +218,15 @@ export class PartialFile {
     if (this.#length !== size || this.#crc !== expected) {
       this.#close();
       fs.rmSync(this.#partial, { force: true });
-      throw new DamagedFileError(this.#file, this.#length === size ? "checksum" : "size");
+      throw damaged(this.#file, this.#length === size ? "checksum" : "size");
     }
     return naming(this.#final, () => {
-      const ours = fs.fstatSync(this.#fd);
-      setAttributes(this.#fd, this.#file, ours.mode);
-      this.#close();
+      setAttributes(this.#fd, this.#file, fs.fstatSync(this.#fd).mode);
       // Another process may have given the file its name and begun a new one, which must not be taken for ours.
       const there = fs.lstatSync(this.#partial, { throwIfNoEntry: false });
-      if (there?.ino !== ours.ino) return false;
+      // Not before: the new one could have the inode of one that nobody has any more.
+      this.#close();
+      if (there?.ino !== this.#ino) return false;
       try {
         fs.renameSync(this.#partial, this.#final);
         return true;
@@ -217,23 +250,25 @@ export class PartialFile {
   }
 }
 
+/** Opens the partial file, or makes it; what can't be one makes way. Others do the same: what was there may be gone a call later. */
 function openPartial(partial: string, file: WantedFile): number {
-  const create = () => fs.openSync(partial, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, PARTIAL_MODE);
-  try {
-    return create();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  for (;;) {
+    const made = openUnless(["EEXIST"], partial, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW);
+    if (made !== undefined) return made;
+    const there = openUnless(["ENOENT", ...NO_FILE], partial, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    if (there !== undefined && isOurs(fs.fstatSync(there), file)) return there;
+    if (there !== undefined) fs.closeSync(there);
+    fs.rmSync(partial, { force: true });
   }
+}
+
+function openUnless(codes: readonly string[], path: string, flags: number): number | undefined {
   try {
-    const fd = fs.openSync(partial, O_CREAT | O_RDWR | O_NOFOLLOW | O_NONBLOCK, PARTIAL_MODE);
-    if (isOurs(fs.fstatSync(fd), file)) return fd;
-    fs.closeSync(fd);
+    return fs.openSync(path, flags, PARTIAL_MODE);
   } catch (error) {
-    // A link, or something else that can't be written, has the name.
-    if (!["ELOOP", "ENXIO", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    if (codes.includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error;
   }
-  fs.rmSync(partial, { force: true });
-  return create();
 }
 
 /** Permission bits that the file is to have. */

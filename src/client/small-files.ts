@@ -45,17 +45,16 @@ function write({ finals, partials, sizes, modes, mtimes }: SmallFiles, index: nu
   const mode = modes[index] as number;
   const mtime = mtimes[index];
   const fd = fs.openSync(partial, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, mode);
-  let ours: fs.Stats;
   try {
     for (let at = 0; at < size; ) at += fs.writeSync(fd, bytes, offset + at, size - at, at);
-    ours = fs.fstatSync(fd);
+    const ours = fs.fstatSync(fd);
     if ((ours.mode & PERMISSION_BITS) !== mode) fs.fchmodSync(fd, mode);
     if (mtime !== undefined) fs.futimesSync(fd, mtime, mtime);
+    // Another process may have given the file its name and begun a new one, which must not be taken for ours.
+    if (fs.lstatSync(partial).ino !== ours.ino) return false;
   } finally {
     fs.closeSync(fd);
   }
-  // Another process may have given the file its name and begun a new one, which must not be taken for ours.
-  if (fs.lstatSync(partial).ino !== ours.ino) return false;
   try {
     fs.renameSync(partial, finals[index] as string);
     return true;

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { UploadStartSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { createClient } from "../../src/client/client.ts";
-import { partialName } from "../../src/client/partial-file.ts";
+import { NOTHING_FOUND, PartialFile, partialName } from "../../src/client/partial-file.ts";
 import { uploadMessages } from "../../src/client/upload-messages.ts";
 import { walk } from "../../src/client/walk.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
@@ -281,20 +281,66 @@ describe("files", () => {
       }
     });
 
+    for (const [what, act] of [
+      ["is finished by another download", (partial, final) => fs.renameSync(partial, final)],
+      ["is taken away", (partial) => fs.rmSync(partial)],
+      [
+        "makes way for a new one",
+        (partial) => {
+          fs.rmSync(partial);
+          fs.writeFileSync(partial, bytesOf(1, 1000));
+        },
+      ],
+    ] as const satisfies readonly (readonly [string, (partial: string, final: string) => void])[]) {
+      it(`come again if the partial file ${what} before it is gone on with`, async () => {
+        const partial = path(`out/${partialName(wanted)}`);
+        fs.mkdirSync(dirname(partial));
+        fs.writeFileSync(partial, bytesOf(1, MIB));
+        let told = 0;
+        // The first time when the file is begun.
+        await client.download({ run: "r", localPath: path("out"), onProgress: () => ++told === 1 && act(partial, path("out/a")) });
+        checkTree(path("out"), [{ path: "a", size: 2 * MIB, seed: 1 }]);
+      });
+
+      it(`are right or not there if the partial file ${what} while it is written`, async () => {
+        const file = new PartialFile(path("a"), { ...wanted, mode: undefined, mtimeNs: undefined }, NOTHING_FOUND);
+        await file.write([bytesOf(1, MIB)]);
+        await file.write([bytesOf(1, 2 * MIB).subarray(MIB)]);
+        act(path(partialName(wanted)), path("a"));
+        const isFinished = fs.existsSync(path("a"));
+        if (isFinished) await file.finish();
+        else await assert.rejects(file.finish(), { name: "ArtifactsDownloadError", message: /partial file was removed or replaced/ });
+        assert.equal(fs.existsSync(path("a")), isFinished);
+        if (isFinished) assert.deepEqual(fs.readFileSync(path("a")), Buffer.from(bytesOf(1, 2 * MIB)));
+      });
+    }
+
+    it("are not taken for what was asked for if they have a second name", async () => {
+      fs.mkdirSync(path("out"));
+      fs.writeFileSync(path("mine"), bytesOf(1, 2 * MIB), { mode: 0o600 });
+      fs.linkSync(path("mine"), path("out/a"));
+      await client.download({ run: "r", localPath: path("out") });
+      assert.equal(fs.statSync(path("mine")).mode & 0o777, 0o600);
+      assert.equal(fs.statSync(path("mine")).nlink, 1);
+      checkTree(path("out"), [{ path: "a", size: 2 * MIB, seed: 1 }]);
+    });
+
     it("may be wanted by several downloads into one folder at once", async () => {
-      makeTree(folder.path, [
-        ...Array.from({ length: 60 }, (_, i) => ({ path: `d/${i % 5}/${i}`, size: 1000 * i, seed: i })),
-        { path: "d/big", size: 4 * MIB, seed: 1 },
-      ]);
-      await client.upload({ localPath: path("d"), artifactPath: "", run: "many" });
+      const files = [
+        ...Array.from({ length: 60 }, (_, i) => ({ path: `${i % 5}/${i}`, size: 1000 * i, seed: i })),
+        ...Array.from({ length: 60 }, (_, i) => ({ path: `${i % 5}/link-${i}`, link: `${i}` })),
+        { path: "big", size: 4 * MIB, seed: 1 },
+      ];
+      makeTree(
+        folder.path,
+        files.map((file) => ({ ...file, path: `d/${file.path}` })),
+      );
+      await client.upload({ localPath: path("d"), artifactPath: "", run: "many", symlinks: "preserve" });
       const others = Array.from({ length: 3 }, () => createClient({ url: server.url, env: {} }));
       const results = await Promise.all(others.map((each) => each.download({ run: "many", localPath: path("out") })));
-      for (const { files } of results) assert.equal(files, 61);
+      for (const { files: count } of results) assert.equal(count, files.length);
       for (const each of others) await each.close();
-      checkTree(path("out"), [
-        ...Array.from({ length: 60 }, (_, i) => ({ path: `${i % 5}/${i}`, size: 1000 * i, seed: i })),
-        { path: "big", size: 4 * MIB, seed: 1 },
-      ]);
+      checkTree(path("out"), files);
     });
 
     it("are of the commit that was the newest when it began, whatever is uploaded meanwhile", async () => {

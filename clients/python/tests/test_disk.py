@@ -9,12 +9,15 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from dstack import artifacts
 from dstack.artifacts import Client
+from dstack.artifacts._download import _Sink
+from dstack.artifacts._incoming import Wanted
 from dstack.artifacts.v1 import artifacts_pb2 as pb
 from dstack.artifacts.v1 import entries_pb2 as entries
 from servers import Server
@@ -313,11 +316,48 @@ def test_many_processes_that_download_to_one_folder(client: Client, server: Serv
     (work / "in").mkdir()
     for name in ("a", "b", "c"):
         (work / "in" / name).write_bytes(os.urandom(5 * MIB))
-    client.upload("in", "", run="r")
+    for number in range(100):
+        (work / "in" / f"small{number}").write_bytes(os.urandom(number))
+        (work / "in" / f"link{number}").symlink_to(f"small{number}")
+    client.upload("in", "", run="r", symlinks="preserve")
     code = f"from dstack.artifacts import Client; Client({server.url!r}, project={project!r}).download('r', local_path='out')"
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
     assert [process.wait(60) for process in running] == [0] * 6
-    subprocess.run(["diff", "-r", "in", "out"], check=True)
+    subprocess.run(["diff", "-r", "--no-dereference", "in", "out"], check=True)
+
+
+def replace(partial: Path, _: Path) -> None:
+    beginning = partial.read_bytes()[:1000]
+    partial.unlink()
+    partial.write_bytes(beginning)
+
+
+@pytest.mark.parametrize("act", [Path.rename, lambda partial, _: partial.unlink(), replace], ids=["finished", "removed", "replaced"])
+@pytest.mark.parametrize("at", [0, 4 * MIB], ids=["before it is gone on with", "while it is written"])
+def test_a_file_whose_partial_is_taken_away_comes_again(
+    act: Callable[[Path, Path], object], at: int, client: Client, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(6 * MIB)
+    client.upload_bytes(content, "a", run="r")
+    partial = work / "out" / Wanted("a", len(content), google_crc32c.value(content), 0, None).partial
+    (work / "out").mkdir()
+    partial.write_bytes(content[: 2 * MIB])
+    acted = []
+    look = _Sink.look
+
+    def then_act(sink: _Sink, listed: Sequence[entries.Entry]) -> None:
+        look(sink, listed)
+        acted.append(act(partial, work / "out/a"))
+
+    def progress(done: int, total: int | None) -> None:
+        if at and not acted and done >= at:
+            acted.append(act(partial, work / "out/a"))
+
+    if at == 0:
+        monkeypatch.setattr(_Sink, "look", then_act)
+    client.download("r", local_path="out", progress=progress)
+    assert acted
+    assert (work / "out/a").read_bytes() == content
 
 
 def test_a_download_whose_first_write_fails_says_why_and_leaves_nothing(client: Client, server: Server, project: str, work: Path) -> None:

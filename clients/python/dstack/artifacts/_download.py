@@ -10,7 +10,7 @@ import grpc
 from ._chunks import Received
 from ._connection import Connection
 from ._errors import ArtifactsDownloadError
-from ._incoming import DamagedError, Found, Incoming, Wanted, adopt, find, wanted_of
+from ._incoming import Found, Incoming, RefetchError, Wanted, adopt, find, wanted_of
 from ._paths import expand_home, is_within, path_problem, quote
 from ._progress import Progress, ShowProgress
 from ._receive import receive
@@ -21,7 +21,7 @@ from ._types import DownloadResult
 from .v1 import artifacts_pb2 as pb
 from .v1 import entries_pb2 as entries
 
-# How often a file that arrives damaged is fetched.
+# How often a file that arrives damaged, or whose partial file is taken away, is fetched.
 DAMAGED_FILE_FETCHES = 2
 # Files that are looked for before they are asked for, at a time: with the longest paths, as many as the request can name.
 LISTING_PAGE = 1000
@@ -82,7 +82,7 @@ class _Transfer:
         self._pinned = pinned
         self._path = path
         self._patience = connection.patience()
-        self._damaged: dict[str, int] = {}
+        self._refetched: dict[str, int] = {}
 
     def list(self, size: int, page_token: str) -> pb.ListEntriesResponse:
         """A page of what is wanted."""
@@ -132,9 +132,9 @@ class _Transfer:
                         else:
                             sink.take(message)
                 return
-            except DamagedError as error:
-                self._note_damaged(str(error))
-                sink.forget(str(error))
+            except RefetchError as error:
+                self._note_refetch(error)
+                sink.forget(error.path)
             except grpc.RpcError as error:
                 sink.leave()
                 if sink.received > before:
@@ -143,14 +143,11 @@ class _Transfer:
                 if not self._patience.wait(failure):
                     raise self._connection.error(failure, "download") from error
 
-    def _note_damaged(self, path: str) -> None:
-        self._damaged[path] = self._damaged.get(path, 0) + 1
-        if self._damaged[path] >= DAMAGED_FILE_FETCHES:
-            raise ArtifactsDownloadError(
-                f"{quote(path)} arrived damaged, twice: its checksum is not that of the uploaded file",
-                reason="CHECKSUM_MISMATCH",
-                metadata={"path": path},
-            )
+    def _note_refetch(self, error: RefetchError) -> None:
+        path = error.path
+        self._refetched[path] = self._refetched.get(path, 0) + 1
+        if self._refetched[path] >= DAMAGED_FILE_FETCHES:
+            raise ArtifactsDownloadError(str(error), reason=error.reason, metadata={"path": path})
 
 
 class _Sink:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ._crc32c import extend_by_tail
 from ._errors import ArtifactsDownloadError
 from ._messages import PERMISSION_BITS, nanoseconds_of
-from ._partial import OPEN_FILE, crc32c_of, is_ours, open_partial
+from ._partial import OPEN_FILE, crc32c_of, is_at, is_ours, open_partial
 from ._paths import quote
 from ._tree import Place, failing
 from .v1 import entries_pb2 as entries
@@ -20,8 +20,22 @@ from .v1 import entries_pb2 as entries
 _DEFAULT_MODE = 0o644
 
 
-class DamagedError(Exception):
-    """A file is not what the server has; it may be so when it comes again."""
+class RefetchError(Exception):
+    """What is there of a file is not what the server has; it is when it comes again, from its first byte."""
+
+    def __init__(self, path: str, problem: str, reason: str | None = None) -> None:
+        super().__init__(f"{quote(path)} {problem}")
+        self.path = path
+        self.reason = reason
+
+
+def _damaged(wanted: Wanted) -> RefetchError:
+    problem = "arrived damaged: its checksum is not that of the uploaded file"
+    return RefetchError(wanted.path, problem, "CHECKSUM_MISMATCH")
+
+
+def _lost(wanted: Wanted) -> RefetchError:
+    return RefetchError(wanted.path, "can't be finished: its partial file was removed or replaced while it was written")
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,7 @@ def adopt(place: Place, wanted: Wanted) -> None:
         file = os.open(place.name, os.O_RDONLY | OPEN_FILE, dir_fd=place.folder)
         try:
             if not is_ours(os.fstat(file)):
-                raise DamagedError(wanted.path)
+                raise _lost(wanted)
             _set_attributes(file, wanted)
         finally:
             os.close(file)
@@ -102,15 +116,21 @@ class Incoming:
         """Goes on behind the first `keep` bytes of what is there."""
         self._final = final
         self._wanted = wanted
+        self._partial = final.beside(wanted.partial)
         self.length = keep
         with failing(final.shown):
             final.refuse_folder()
-            self._file, self._place = open_partial(final.beside(wanted.partial), keep)
+            self._file = open_partial(self._partial, wanted.size)
             try:
-                self._crc32c = crc32c_of(self._file, keep) or 0
+                crc32c = crc32c_of(self._file, keep)
             except BaseException:
                 os.close(self._file)
                 raise
+        if crc32c is None:
+            # Somebody else finished what was found, or took it away: writing behind it would leave a hole.
+            os.close(self._file)
+            raise _lost(wanted)
+        self._crc32c = crc32c
 
     def write(self, block: memoryview) -> None:
         """Writes the next bytes, the last ones of those that are viewed."""
@@ -124,23 +144,37 @@ class Incoming:
     def finish(self) -> None:
         """Checks the whole file, and gives it its attributes and its name."""
         with failing(self._final.shown):
-            try:
-                if self.length != self._wanted.size or self._crc32c != self._wanted.crc32c:
-                    self._place.remove()
-                    raise DamagedError(self._wanted.path)
-                _set_attributes(self._file, self._wanted)
-                # While it is still locked.
-                self._place.rename_to(self._final)
-            finally:
-                os.close(self._file)
+            if self._give():
+                return
+            # Somebody else may have given it its name.
+            found = find(self._final, self._wanted)
+            if found is None or not found.whole:
+                raise _lost(self._wanted)
+            adopt(self._final, self._wanted)
+
+    def _give(self) -> bool:
+        try:
+            if self.length != self._wanted.size or self._crc32c != self._wanted.crc32c:
+                self._partial.remove()
+                raise _damaged(self._wanted)
+            _set_attributes(self._file, self._wanted)
+            # Another process may have given the file its name and begun a new one, which must not be taken for ours.
+            is_there = is_at(self._file, self._partial)
+        finally:
+            os.close(self._file)
+        try:
+            if is_there:
+                self._partial.rename_to(self._final)
+        except FileNotFoundError:
+            return False
+        return is_there
 
     def leave(self) -> int:
         """Leaves what is written, to be gone on with. Gives how many bytes that are."""
-        kept = self.length if self._place.name == self._wanted.partial else 0
-        if not kept:
-            self._place.remove()
+        if os.fstat(self._file).st_size == 0:
+            self._partial.remove()
         os.close(self._file)
-        return kept
+        return self.length
 
 
 def _set_attributes(file: int, wanted: Wanted) -> None:

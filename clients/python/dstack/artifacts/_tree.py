@@ -111,9 +111,13 @@ class Tree:
         with failing(final.shown):
             final.refuse_folder()
             place = final.beside(partial)
-            place.remove()
-            os.symlink(target, partial, dir_fd=final.folder)
-            place.rename_to(final)
+            # Others may be at the same: whoever has the partial link taken away begins anew, and finds the link there.
+            while not _is_link_to(final, target):
+                place.remove()
+                with suppress(FileExistsError):
+                    os.symlink(target, partial, dir_fd=final.folder)
+                    with suppress(FileNotFoundError):
+                        place.rename_to(final)
 
     def finish(self) -> None:
         """Sets the folders' modes, the deepest first."""
@@ -180,6 +184,13 @@ def _next_folder(above: str, path: str) -> str:
     """The folder on the way from `above` to `path` that comes next."""
     end = path.find("/", len(above) + 1 if above else 0)
     return path if end < 0 else path[:end]
+
+
+def _is_link_to(place: Place, target: str) -> bool:
+    try:
+        return os.readlink(place.name, dir_fd=place.folder) == target
+    except OSError:
+        return False
 
 
 def _lstat(name: str, folder: int) -> os.stat_result | None:
