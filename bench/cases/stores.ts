@@ -21,7 +21,7 @@ export async function memory(settings: Settings): Promise<Figure[]> {
 /** A folder on a disk. */
 export async function file(settings: Settings): Promise<Figure[]> {
   const { folder } = settings;
-  return race("file", settings, folder, [...(await onFolder(settings, folder)), ["unary", () => unary(folder)]]);
+  return race("file", settings, folder, await onFolder(settings, folder));
 }
 
 /** The same in memory, where a disk hides nothing. */
@@ -29,7 +29,6 @@ export async function tmpfs(settings: Settings): Promise<Figure[]> {
   const { memoryFolder: folder } = settings;
   return race("tmpfs", settings, folder, [
     ...(await onFolder(settings, folder)),
-    ["unary", () => unary(folder)],
     ...(bazelRemoteIsThere() ? [["bazel-remote", () => bazelRemote(folder)] as const] : []),
   ]);
 }
@@ -41,6 +40,8 @@ async function onFolder({ profile }: Settings, folder: string): Promise<Entrant[
     ["cp", () => copy(store("cp"), folder)],
     ["library", () => library({ store: store("library"), folder, profile })],
     ["command line", () => commandLine({ store: store("command-line"), folder })],
+    ["unary", () => unary(folder, { isSafe: false })],
+    ["unary", () => unary(folder, { isSafe: true })],
   ];
 }
 

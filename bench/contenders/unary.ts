@@ -8,12 +8,13 @@ import { discard } from "../trees.ts";
 /** Trees of fewer files say nothing about this. */
 const MANY_FILES = 1_000;
 
-export async function unary(folder: string): Promise<Contender> {
+/** `isSafe`: with the promises that our server and client make. */
+export async function unary(folder: string, { isSafe }: { readonly isSafe: boolean }): Promise<Contender> {
   const store = await mkdtemp(join(folder, "unary-"));
-  const server = await startWorker("unary-server", { folder: store }, { flags: [] });
-  const client = await startWorker("unary-client", { url: server.url }, { flags: [] });
+  const server = await startWorker("unary-server", { folder: store, isSafe }, { flags: [] });
+  const client = await startWorker("unary-client", { url: server.url, isSafe }, { flags: [] });
   return {
-    name: "one RPC a file",
+    name: isSafe ? "one RPC a file, as safe" : "one RPC a file",
     async measure(task) {
       if (task.files < MANY_FILES) return undefined;
       const target = await mkdtemp(join(folder, "down-"));

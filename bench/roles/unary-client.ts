@@ -3,12 +3,12 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { Client, credentials } from "@grpc/grpc-js";
 import type { Role } from "../worker.ts";
-import { FILES_SERVICE } from "./unary-server.ts";
+import { FILES_SERVICE, writeSafely } from "./unary-server.ts";
 
 /** Enough to keep both ends busy; more gain nothing. */
 const CALLS_AT_ONCE = 32;
 
-export async function start({ url }: { url: string }): Promise<Role> {
+export async function start({ url, isSafe }: { url: string; isSafe: boolean }): Promise<Role> {
   const client = new Client(url, credentials.createInsecure());
 
   function call({ path, requestSerialize, responseDeserialize }: (typeof FILES_SERVICE)["put"], request: Buffer): Promise<Buffer> {
@@ -35,7 +35,7 @@ export async function start({ url }: { url: string }): Promise<Role> {
         const parent = dirname(local);
         if (!made.has(parent)) await mkdir(parent, { recursive: true });
         made.add(parent);
-        await writeFile(local, bytes);
+        await (isSafe ? writeSafely(local, bytes, { sync: false }) : writeFile(local, bytes));
       };
       let next = 0;
       const lane = async (): Promise<void> => {
