@@ -59,21 +59,19 @@ export interface Committed {
  * One server's work on one upload. Calls follow each other in the protocol's order, each after the one before has resolved. When one
  * rejects, nothing more can be done with the session but `close`.
  */
+/** A promise that a method returns is backpressure: give nothing more until it resolves. `undefined`: more is welcome at once. */
 export interface UploadSession {
   readonly run: string;
   /** Set when the upload was committed before: every further call is accepted and ignored, and `finish` gives this. */
   readonly committed: Committed | undefined;
   /** Begins an entry. */
-  file(header: UploadHeader): Promise<void>;
-  /**
-   * Takes the next bytes of the file; it keeps the buffer. A returned promise is backpressure: give nothing more until it resolves.
-   * `undefined` means that more is welcome at once.
-   */
+  file(header: UploadHeader): Promise<void> | undefined;
+  /** Takes the next bytes of the file, as a copy. */
   chunk(bytes: Uint8Array): Promise<void> | undefined;
   /** The next `length` bytes of the file are persisted already. */
   skip(length: number): Promise<void>;
   /** Ends the file that was begun. */
-  endFile(end: FileEnd): Promise<void>;
+  endFile(end: FileEnd): Promise<void> | undefined;
   /** Commits. When it resolves, the commit is durable and visible. */
   finish(counts: { files: number; bytes: number }): Promise<Committed>;
   /** Lets go of the upload, persisting what arrived so that it can go on later; after `finish`, frees what it holds. Never rejects. */

@@ -1,7 +1,7 @@
 /** What differs between streams: which messages each one carries. */
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { create, type DescField, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { DownloadResponseSchema, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { encodeFileEnd, encodeHeader } from "./entries.ts";
+import { decodeEntry, encodeFileEnd, encodeHeader } from "./entries.ts";
 import type { DownloadMessage, UploadMessage } from "./messages.ts";
 
 /** How messages of one stream become bytes and back. */
@@ -30,14 +30,22 @@ export function wholeCodec<D extends DescMessage>(schema: D): Codec<{ readonly c
   };
 }
 
+/** The numbers of the two fields that are read and written by hand. */
+function entriesOf({ file, fileEnd }: { readonly file: DescField; readonly fileEnd: DescField }) {
+  return { file: file.number, fileEnd: fileEnd.number };
+}
+
+const uploadRequestEntries = entriesOf(UploadRequestSchema.field);
+const downloadResponseEntries = entriesOf(DownloadResponseSchema.field);
+
 /** A message of UploadRequest. */
 export const uploadCodec: Codec<UploadMessage> = {
   chunkTag: (UploadRequestSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
-  decode: (bytes) => fromBinary(UploadRequestSchema, bytes, readOptions).message,
+  decode: (bytes) => decodeEntry(bytes, uploadRequestEntries) ?? fromBinary(UploadRequestSchema, bytes, readOptions).message,
   encode(message) {
-    const { file, fileEnd } = UploadRequestSchema.field;
-    if (message.case === "file") return encodeHeader(file.number, message.value);
-    if (message.case === "fileEnd") return encodeFileEnd(fileEnd.number, message.value);
+    const { file, fileEnd } = uploadRequestEntries;
+    if (message.case === "file") return encodeHeader(file, message.value);
+    if (message.case === "fileEnd") return encodeFileEnd(fileEnd, message.value);
     return toBinary(UploadRequestSchema, create(UploadRequestSchema, { message }));
   },
 };
@@ -45,11 +53,11 @@ export const uploadCodec: Codec<UploadMessage> = {
 /** A message of DownloadResponse. */
 export const downloadCodec: Codec<DownloadMessage> = {
   chunkTag: (DownloadResponseSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
-  decode: (bytes) => fromBinary(DownloadResponseSchema, bytes, readOptions).message,
+  decode: (bytes) => decodeEntry(bytes, downloadResponseEntries) ?? fromBinary(DownloadResponseSchema, bytes, readOptions).message,
   encode(message) {
-    const { file, fileEnd } = DownloadResponseSchema.field;
-    if (message.case === "file") return encodeHeader(file.number, message.value);
-    if (message.case === "fileEnd") return encodeFileEnd(fileEnd.number, message.value);
+    const { file, fileEnd } = downloadResponseEntries;
+    if (message.case === "file") return encodeHeader(file, message.value);
+    if (message.case === "fileEnd") return encodeFileEnd(fileEnd, message.value);
     return toBinary(DownloadResponseSchema, create(DownloadResponseSchema, { message }));
   },
 };

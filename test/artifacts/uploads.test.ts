@@ -71,10 +71,10 @@ describe("an upload", () => {
     assert.throws(() => more.chunk(Buffer.from("xyz")), failsWith("SIZE_MISMATCH"));
     const fewer = await begin();
     await fewer.chunk(Buffer.from("x"));
-    await assert.rejects(fewer.endFile({ size: 2, crc32c: 0 }), failsWith("SIZE_MISMATCH"));
+    await assert.rejects(async () => fewer.endFile({ size: 2, crc32c: 0 }), failsWith("SIZE_MISMATCH"));
     const damaged = await begin();
     await damaged.chunk(Buffer.from("xy"));
-    await assert.rejects(damaged.endFile({ size: 2, crc32c: crc32c(Buffer.from("xz")) }), failsWith("CHECKSUM_MISMATCH"));
+    await assert.rejects(async () => damaged.endFile({ size: 2, crc32c: crc32c(Buffer.from("xz")) }), failsWith("CHECKSUM_MISMATCH"));
     const miscounted = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: "r" });
     await sendFile(miscounted, "a", "x");
     await assert.rejects(miscounted.finish({ files: 2, bytes: 1 }), failsWith("SIZE_MISMATCH"));
@@ -419,7 +419,7 @@ describe("an upload that goes on", () => {
     await session.file(header);
     await session.skip(MIB);
     await session.chunk(changed.subarray(MIB));
-    await assert.rejects(session.endFile({ size: changed.length, crc32c: crc32c(changed) }), failsWith("CHECKSUM_MISMATCH"));
+    await assert.rejects(async () => session.endFile({ size: changed.length, crc32c: crc32c(changed) }), failsWith("CHECKSUM_MISMATCH"));
   });
 
   it("keeps the run it began with when no run was named", async () => {

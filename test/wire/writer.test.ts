@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { DownloadResponseSchema, UploadRequestSchema, UploadStartSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryHeaderSchema, EntryType, FileEndSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { downloadCodec, uploadCodec } from "../../src/wire/codec.ts";
+import { decodeEntry } from "../../src/wire/entries.ts";
 import type { UploadMessage } from "../../src/wire/messages.ts";
 import { createMessageReader } from "../../src/wire/reader.ts";
 import { createMessageWriter } from "../../src/wire/writer.ts";
@@ -48,29 +49,31 @@ function plain(messages: readonly UploadMessage[]): unknown[] {
   return messages.map((each) => (each.case === "chunk" ? Buffer.from(each.value).toString("latin1") : each));
 }
 
+/** Mostly of a size that files and times have. */
+const uint64 = fc.oneof({ weight: 3, arbitrary: fc.bigInt({ min: 0n, max: 2n ** 50n }) }, fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }));
+const int64 = fc.oneof(
+  { weight: 3, arbitrary: fc.bigInt({ min: 0n, max: 2n ** 33n }) },
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+);
 const header = fc
   .record({
-    path: fc.string({ unit: "binary", maxLength: 300 }),
+    path: fc.oneof(fc.string({ unit: "grapheme-ascii", maxLength: 300 }), fc.string({ unit: "binary", maxLength: 300 })),
     type: fc.constantFrom(EntryType.UNSPECIFIED, EntryType.FILE, EntryType.FOLDER, EntryType.LINK),
-    size: fc.option(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { nil: undefined }),
+    size: fc.option(uint64, { nil: undefined }),
     mode: fc.option(fc.nat({ max: 2 ** 32 - 1 }), { nil: undefined }),
     mtime: fc.option(
-      fc
-        .record({ seconds: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), nanos: fc.nat({ max: 999_999_999 }) })
-        .map((time) => create(TimestampSchema, time)),
+      fc.record({ seconds: int64, nanos: fc.nat({ max: 999_999_999 }) }).map((time) => create(TimestampSchema, time)),
       { nil: undefined },
     ),
     linkTarget: fc.string({ maxLength: 20 }),
     try: fc.nat({ max: 2 ** 32 - 1 }),
     crc32c: fc.option(fc.nat({ max: 2 ** 32 - 1 }), { nil: undefined }),
-    offset: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    offset: uint64,
   })
   .map((fields) =>
     create(EntryHeaderSchema, Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as typeof fields),
   );
-const fileEnd = fc
-  .record({ size: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), crc32c: fc.nat({ max: 2 ** 32 - 1 }) })
-  .map((fields) => create(FileEndSchema, fields));
+const fileEnd = fc.record({ size: uint64, crc32c: fc.nat({ max: 2 ** 32 - 1 }) }).map((fields) => create(FileEndSchema, fields));
 
 describe("headers and ends of files", () => {
   it("are written as protobuf-es writes them, in both streams", () => {
@@ -88,6 +91,58 @@ describe("headers and ends of files", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it("are read as protobuf-es reads them, whatever bytes are changed, taken out or put in", () => {
+    const change = fc.record({
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+      byte: fc.nat(255),
+      how: fc.constantFrom("change", "take", "put"),
+    });
+    fc.assert(
+      fc.property(header, fileEnd, fc.boolean(), fc.array(change, { maxLength: 2 }), (file, end, isHeader, changes) => {
+        for (const [schema, codec] of [
+          [UploadRequestSchema, uploadCodec],
+          [DownloadResponseSchema, downloadCodec],
+        ] as const) {
+          const message = isHeader ? { case: "file" as const, value: file } : { case: "fileEnd" as const, value: end };
+          const bytes = [...codec.encode(message)];
+          for (const { at, byte, how } of changes)
+            bytes.splice(Math.floor(at * bytes.length), how === "put" ? 0 : 1, ...(how === "take" ? [] : [byte]));
+          const whole = Uint8Array.from(bytes);
+          let expected: unknown;
+          try {
+            expected = fromBinary<typeof UploadRequestSchema | typeof DownloadResponseSchema>(schema, whole, {
+              readUnknownFields: false,
+            }).message;
+          } catch {
+            assert.throws(() => codec.decode(whole));
+            continue;
+          }
+          assert.deepEqual(codec.decode(whole), expected);
+        }
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it("in the form that clients write them are not left to protobuf-es", () => {
+    const { file, fileEnd: end } = UploadRequestSchema.field;
+    const numbers = { file: file.number, fileEnd: end.number };
+    const value = create(EntryHeaderSchema, {
+      path: "d/f",
+      type: EntryType.FILE,
+      size: 2n ** 40n,
+      mode: 0o644,
+      mtime: { seconds: 1_700_000_000n, nanos: 999_999_999 },
+      linkTarget: "to",
+      try: 1,
+      crc32c: 0xffff_ffff,
+      offset: 7n,
+    });
+    assert.equal(decodeEntry(uploadCodec.encode({ case: "file", value }), numbers)?.value.$typeName, EntryHeaderSchema.typeName);
+    const endValue = create(FileEndSchema, { size: 2n ** 40n, crc32c: 1 });
+    assert.deepEqual(decodeEntry(uploadCodec.encode({ case: "fileEnd", value: endValue }), numbers), { case: "fileEnd", value: endValue });
   });
 });
 

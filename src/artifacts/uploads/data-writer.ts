@@ -3,8 +3,7 @@
  * They are copied once, into buffers that are used again: those that a socket brings would wait for the collector, and keep it busy, which
  * costs three times what copying does.
  */
-import { create } from "@bufbuild/protobuf";
-import { PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { type Piece, PieceSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { combineCrc32c, crc32c } from "../../lib/crc32c.ts";
 import { StoreError } from "../../store/driver.ts";
 import type { StoredExtent } from "../manifests/index.ts";
@@ -208,17 +207,12 @@ export class DataWriter implements Holder {
     this.#closePiece(this.#object, extent);
     const { object, offset, length, crc32c } = extent;
     this.#extents.push({ object, offset, length, crc32c });
-    this.#object.footer.add(
-      create(PieceSchema, {
-        path: this.#file.path,
-        try: this.#file.try,
-        ...(this.#file.size === undefined ? {} : { size: BigInt(this.#file.size) }),
-        mtimeNs: this.#file.mtimeNs,
-        fileOffset: BigInt(this.#filePosition - length),
-        length: BigInt(length),
-        crc32c,
-      }),
-    );
+    const { path, try: attempt, size, mtimeNs } = this.#file;
+    const fileOffset = BigInt(this.#filePosition - length);
+    // Not by `create`, which takes several times as long: each small file has a piece.
+    const piece: Piece = { $typeName: PieceSchema.typeName, path, try: attempt, mtimeNs, fileOffset, length: BigInt(length), crc32c };
+    if (size !== undefined) piece.size = BigInt(size);
+    this.#object.footer.add(piece);
   }
 
   async #put(object: OpenObject): Promise<void> {

@@ -39,17 +39,17 @@ export function openSession(parts: SessionParts): UploadSession {
   }, parts.idleMs);
   idle.unref();
 
-  async function addEntry(entry: StoredEntry): Promise<void> {
+  function addEntry(entry: StoredEntry): Promise<void> | undefined {
     if (entry.type !== "folder") files++;
     bytes += entry.size ?? 0;
-    await manifest.add(entry);
+    return manifest.add(entry);
   }
 
   return {
     run: parts.run,
     committed: undefined,
 
-    async file(header) {
+    file(header) {
       const path = checkPath(header.path);
       const attempt = header.try ?? 0;
       if (file && !(file.identity.path === path && attempt > file.identity.try)) {
@@ -57,16 +57,17 @@ export function openSession(parts: SessionParts): UploadSession {
       }
       const mtimeNs = header.mtimeNs ?? parts.startedNs;
       if (header.type === "folder") {
-        await addEntry({ path, type: "folder", mode: (header.mode ?? FOLDER_MODE) & PERMISSION_BITS, mtimeNs, extents: [] });
-      } else if (header.type === "link") {
+        return addEntry({ path, type: "folder", mode: (header.mode ?? FOLDER_MODE) & PERMISSION_BITS, mtimeNs, extents: [] });
+      }
+      if (header.type === "link") {
         const linkTarget = header.linkTarget ?? "";
         checkLinkTarget(path, linkTarget);
-        await addEntry({ path, type: "link", linkTarget, mtimeNs, extents: [] });
-      } else {
-        const identity = { path, try: attempt, size: header.size, mtimeNs: header.mtimeNs ?? 0n };
-        file = { header, identity };
-        data.begin(identity);
+        return addEntry({ path, type: "link", linkTarget, mtimeNs, extents: [] });
       }
+      const identity = { path, try: attempt, size: header.size, mtimeNs: header.mtimeNs ?? 0n };
+      file = { header, identity };
+      data.begin(identity);
+      return undefined;
     },
 
     chunk(chunk) {
@@ -85,7 +86,7 @@ export function openSession(parts: SessionParts): UploadSession {
       for (const extent of extents) data.adopt(extent);
     },
 
-    async endFile(end) {
+    endFile(end) {
       const { header, identity } = current(file);
       file = undefined;
       const { size, crc32c, extents } = data.end();
@@ -94,7 +95,7 @@ export function openSession(parts: SessionParts): UploadSession {
       if (identity.size !== undefined && size !== identity.size) throw wrongSize(path, identity.size, "fewer");
       checkCrc(path, crc32c, end);
       const mode = (header.mode ?? FILE_MODE) & PERMISSION_BITS;
-      await addEntry({ path, type: "file", size, mode, mtimeNs: header.mtimeNs ?? parts.startedNs, crc32c, extents });
+      return addEntry({ path, type: "file", size, mode, mtimeNs: header.mtimeNs ?? parts.startedNs, crc32c, extents });
     },
 
     async finish(counts) {
@@ -119,10 +120,10 @@ export function openCommittedSession(committed: Committed): UploadSession {
   return {
     run: committed.run,
     committed,
-    file: async () => {},
+    file: () => undefined,
     chunk: () => undefined,
     skip: async () => {},
-    endFile: async () => {},
+    endFile: () => undefined,
     finish: async () => committed,
     close: async () => {},
   };

@@ -38,9 +38,11 @@ export function invalid(message: string): ArtifactsFailure {
   return new ArtifactsFailure("MESSAGE_INVALID", message);
 }
 
+const MAX_NUMBER = BigInt(Number.MAX_SAFE_INTEGER);
+
 /** A uint64 as a number. */
 export function toNumber(value: bigint, what: string): number {
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw invalid(`${what} ${value} is too large`);
+  if (value > MAX_NUMBER) throw invalid(`${what} ${value} is too large`);
   return Number(value);
 }
 
@@ -49,9 +51,9 @@ export function toTimestamp(ns: bigint): Timestamp {
   return { $typeName: TimestampSchema.typeName, seconds: (ns - nanos) / NS_PER_SECOND, nanos: Number(nanos) };
 }
 
-export function fromTimestamp({ seconds, nanos }: Timestamp, what: string): bigint {
+export function fromTimestamp({ seconds, nanos }: Timestamp, what: () => string): bigint {
   const valid = seconds >= MIN_SECONDS && seconds <= MAX_SECONDS && nanos >= 0 && BigInt(nanos) < NS_PER_SECOND;
-  if (!valid) throw invalid(`${what} has a time that no Timestamp can have`);
+  if (!valid) throw invalid(`${what()} has a time that no Timestamp can have`);
   return seconds * NS_PER_SECOND + BigInt(nanos);
 }
 
@@ -77,25 +79,30 @@ export function toPage({ pageSize, pageToken }: { pageSize: number; pageToken: s
 }
 
 export function toHeader(message: EntryHeader): UploadHeader {
-  const { path, mode } = message;
-  const what = JSON.stringify(path.slice(0, 1_024));
-  if (mode !== undefined && mode > MAX_MODE) throw invalid(`${what} has a mode that isn't permission bits`);
+  const { path, size, mode, mtime, linkTarget } = message;
+  if (mode !== undefined && mode > MAX_MODE) throw invalid(`${shown(path)} has a mode that isn't permission bits`);
+  if (size !== undefined && size > MAX_NUMBER) throw invalid(`the size of ${shown(path)} ${size} is too large`);
   return {
     path,
-    type: toType(message.type, what),
-    size: message.size === undefined ? undefined : toNumber(message.size, `the size of ${what}`),
+    type: toType(message),
+    size: size === undefined ? undefined : Number(size),
     mode,
-    mtimeNs: message.mtime === undefined ? undefined : fromTimestamp(message.mtime, what),
-    linkTarget: message.linkTarget,
+    mtimeNs: mtime === undefined ? undefined : fromTimestamp(mtime, () => shown(path)),
+    linkTarget,
     try: message.try,
   };
 }
 
-function toType(type: EntryTypeMessage, what: string): EntryType {
+/** A path that may be anything, in a message. */
+function shown(path: string): string {
+  return JSON.stringify(path.slice(0, 1_024));
+}
+
+function toType({ type, path }: EntryHeader): EntryType {
   if (type === EntryTypeMessage.FILE) return "file";
   if (type === EntryTypeMessage.FOLDER) return "folder";
   if (type === EntryTypeMessage.LINK) return "link";
-  throw invalid(`${what} has no type, or one that this server doesn't know`);
+  throw invalid(`${shown(path)} has no type, or one that this server doesn't know`);
 }
 
 export function fromEntry(entry: Entry): EntryMessage {

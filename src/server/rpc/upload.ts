@@ -65,6 +65,7 @@ function createReceiver(served: Served, call: Call): Receiver {
   async function take(batch: readonly UploadMessage[]): Promise<UploadResponse | undefined> {
     let bytes = 0;
     for (const message of batch) {
+      let wait: Promise<void> | undefined;
       if (counts !== undefined) throw invalid("a message after finish");
       if (message.case === "chunk") {
         const chunk = message.value;
@@ -72,8 +73,7 @@ function createReceiver(served: Served, call: Call): Receiver {
         if (!inFile) throw invalid("chunk without a file");
         if (chunk.length > MAX_CHUNK_BYTES) throw invalid(`a chunk of ${chunk.length} bytes: at most ${MAX_CHUNK_BYTES} are allowed`);
         bytes += chunk.length;
-        const wait = session.chunk(chunk);
-        if (wait !== undefined) await wait;
+        wait = session.chunk(chunk);
       } else if (message.case === "start") {
         if (session !== undefined) throw invalid("a second start");
         const target = targetOf(served, message.value, call);
@@ -85,22 +85,23 @@ function createReceiver(served: Served, call: Call): Receiver {
       } else if (session === undefined) {
         throw invalid(`${nameOf(message)} before start`);
       } else if (message.case === "file") {
-        await session.file(toHeader(message.value));
+        wait = session.file(toHeader(message.value));
         inFile = message.value.type === EntryType.FILE;
       } else if (message.case === "skip") {
         if (!inFile) throw invalid("skip without a file");
         if (message.value === 0n) throw invalid("skip of no bytes");
-        await session.skip(toNumber(message.value, "skip"));
+        wait = session.skip(toNumber(message.value, "skip"));
       } else if (message.case === "fileEnd") {
         if (!inFile) throw invalid("file_end without a file");
         inFile = false;
-        await session.endFile({ size: toNumber(message.value.size, "the file's size"), crc32c: message.value.crc32c });
+        wait = session.endFile({ size: toNumber(message.value.size, "the file's size"), crc32c: message.value.crc32c });
       } else if (message.case === "finish") {
         if (inFile) throw invalid("finish before file_end");
         counts = countsOf(message.value);
       } else {
         throw invalid("a message of no kind, or of one that this server doesn't know");
       }
+      if (wait !== undefined) await wait;
     }
     if (bytes > 0) call.metrics.transferred("in", bytes);
     return undefined;
