@@ -1,8 +1,8 @@
 /** Copies inside the store: a commit whose entries point at bytes that are there already. */
 import { UploadEndSchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
-import { checkId, checkName, checkPath, checkPathOrRoot } from "./check.ts";
+import { checkId, checkLinkTarget, checkName, checkPath, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
-import { checkShown } from "./downloads/download.ts";
+import { checkThere } from "./downloads/download.ts";
 import { endedKey } from "./keys.ts";
 import { createManifestWriter, type StoredEntry } from "./manifests/index.ts";
 import { pin } from "./pin.ts";
@@ -26,7 +26,8 @@ export async function copy(context: Context, query: CopyQuery, { signal }: CallC
       return (await context.log.head(project, run))?.seq ?? 0;
     },
   });
-  const sourcePath = await checkShown(shown, checkPathOrRoot(query.sourcePath), { reference: query.source });
+  const sourcePath = checkPathOrRoot(query.sourcePath);
+  await checkThere(shown, sourcePath, query.source);
   const source = await shown.view.get(sourcePath);
   const isFile = source !== undefined && source.type !== "folder";
   const target = query.path === undefined ? sourcePath : isFile ? checkPath(query.path) : checkPathOrRoot(query.path);
@@ -46,5 +47,8 @@ function move(entry: StoredEntry, from: string, to: string): StoredEntry | undef
   const path = [to, rest].filter((part) => part !== "").join("/");
   // The folder that is copied into the root is the root.
   if (path === "") return undefined;
-  return { ...entry, path: checkPath(path) };
+  checkPath(path);
+  // One that is nearer to the root may lead out of it.
+  if (entry.linkTarget !== undefined) checkLinkTarget(path, entry.linkTarget);
+  return { ...entry, path };
 }

@@ -2,9 +2,10 @@
 import { comparePaths } from "../lib/paths.ts";
 import { checkName, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
-import { checkShown, withoutExtents } from "./downloads/download.ts";
+import { checkThere } from "./downloads/download.ts";
 import { lastSegment, runsPrefix } from "./keys.ts";
 import { type RunState, stateOf } from "./log.ts";
+import { withoutExtents } from "./manifests/index.ts";
 import { decodeToken, encodeToken, invalidToken, pageSize } from "./paging.ts";
 import type { SetTag } from "./tags.ts";
 import type { Entry, EntryPage, PageRequest, Reference, RunInfo } from "./types.ts";
@@ -27,11 +28,11 @@ export async function listEntries(
   query: { prefix?: string; recursive?: boolean } & PageRequest,
 ): Promise<EntryPage> {
   checkName("project", project);
-  const asked = checkPathOrRoot(query.prefix ?? "");
+  const prefix = checkPathOrRoot(query.prefix ?? "");
   const token = decodeEntryToken(query.pageToken);
   const resolved = await context.views.resolve(project, reference);
   const pinned = token ? await pinnedTo(context, project, reference, resolved, token) : resolved;
-  const prefix = await checkShown(pinned, asked, { reference });
+  await checkThere(pinned, prefix, reference);
 
   const limit = pageSize(query, ENTRY_PAGE);
   const entries: Entry[] = [];

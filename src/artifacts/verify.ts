@@ -26,13 +26,13 @@ export async function* verify(
   { signal }: CallContext,
 ): AsyncGenerator<VerifyEvent, void, undefined> {
   checkName("project", project);
-  const { view, path } = await context.views.resolve(project, reference);
-  const total = await view.totals(path);
+  const { view } = await context.views.resolve(project, reference);
+  const total = await view.totals("");
   const done = { files: 0, bytes: 0, damaged: 0 };
   let toldAt = performance.now();
   // Files without bytes have nothing that could be damaged.
   const pieces = (async function* (): AsyncGenerator<readonly Piece<Checked>[], void, undefined> {
-    for await (const batch of view.entries({ path, ...(signal ? { signal } : {}) })) {
+    for await (const batch of view.entries(signal ? { signal } : {})) {
       const some: Piece<Checked>[] = [];
       for (const entry of batch) {
         const size = entry.size ?? 0;

@@ -6,7 +6,7 @@ import { checkName, quote } from "./check.ts";
 import { ArtifactsFailure } from "./errors.ts";
 import { numberOf, snapshotKey, snapshotPrefix } from "./keys.ts";
 import { deletedSeqAfter, type Logged, type RunLog, type RunState, stateOf } from "./log.ts";
-import { type ObjectReader, openView, type View } from "./manifests/index.ts";
+import { narrowed, type ObjectReader, openView, type View } from "./manifests/index.ts";
 import type { Objects } from "./objects.ts";
 import { type TagLog, tagNotFound } from "./tags.ts";
 import type { Reference } from "./types.ts";
@@ -24,8 +24,7 @@ export interface Layers {
 export interface ResolvedView {
   readonly run: string;
   readonly seq: number;
-  /** The tag's path; empty for everything. */
-  readonly path: string;
+  /** Of a tag: what the tag shows. */
   readonly view: View;
 }
 
@@ -58,14 +57,14 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
         const tag = await tags.find(project, reference.tag);
         if (!tag) throw tagNotFound(reference.tag);
         const { run, commit, path } = tag.info;
-        return { run, seq: commit, path, view: await views.at(project, run, commit) };
+        return { run, seq: commit, view: narrowed(await views.at(project, run, commit), path) };
       }
       const { run, commit } = reference;
       const state = await views.state(project, run);
       const seq = commit || (await views.newestCommit(project, run, state));
       if (seq > state.seq || seq <= state.deletedSeq) throw commitNotFound(run, seq);
       if ((await log.entry(project, run, seq)).change.case !== "commit") throw commitNotFound(run, seq);
-      return { run, seq, path: "", view: await views.at(project, run, seq) };
+      return { run, seq, view: await views.at(project, run, seq) };
     },
 
     at(project, run, seq) {

@@ -160,6 +160,33 @@ describe("a tag", () => {
     assert.equal(listing.totalFiles, 1);
   });
 
+  it("of a path is listed level by level from the root, as a run is that has nothing else", async () => {
+    const server = await servers().open();
+    await upload(server, { run: "r" }, { "a/b/f": "1", "a/b/g": "2", "a/c": "3", z: "4" });
+    await server.createTag(PROJECT, "folder", { run: "r", path: "a/b" });
+    await server.createTag(PROJECT, "file", { run: "r", path: "a/b/g" });
+    const names = async (tag: string, query: { prefix?: string; recursive?: boolean; pageSize?: number; pageToken?: string }) => {
+      const { entries, nextPageToken, totalFiles } = await server.listEntries(PROJECT, { tag }, query);
+      return { paths: entries.map(({ path, type }) => (type === "folder" ? `${path}/` : path)), nextPageToken, totalFiles };
+    };
+    const whole = (...paths: string[]) => ({ paths, nextPageToken: "", totalFiles: 2 });
+    assert.deepEqual(await names("folder", {}), whole("a/"));
+    assert.deepEqual(await names("folder", { prefix: "a" }), whole("a/b/"));
+    assert.deepEqual(await names("folder", { prefix: "a/b" }), whole("a/b/f", "a/b/g"));
+    assert.deepEqual(await names("folder", { recursive: true }), whole("a/b/f", "a/b/g"));
+    for (const recursive of [false, true]) {
+      const prefix = recursive ? "" : "a/b";
+      const first = await names("folder", { prefix, recursive, pageSize: 1 });
+      assert.deepEqual(first.paths, ["a/b/f"]);
+      const second = await names("folder", { prefix, recursive, pageSize: 1, pageToken: first.nextPageToken });
+      assert.deepEqual(second, whole("a/b/g"));
+    }
+    assert.deepEqual((await names("file", { prefix: "a" })).paths, ["a/b/"]);
+    assert.deepEqual((await names("file", { prefix: "a/b" })).paths, ["a/b/g"]);
+    assert.deepEqual((await names("file", { prefix: "a/b/g" })).paths, ["a/b/g"]);
+    for (const prefix of ["z", "a/c", "a/b/f", "b"]) await assert.rejects(names("file", { prefix }), failsWith("PATH_NOT_FOUND"));
+  });
+
   it("can't be made for what isn't there", async () => {
     const server = await servers().open();
     await upload(server, { run: "r" }, { a: "1" });
@@ -391,6 +418,42 @@ describe("a copy", () => {
       server.copy({ project: PROJECT, source: { run: "r" }, sourcePath: "d/a", run: "file", path: "" }),
       failsWith("PATH_INVALID"),
     );
+  });
+
+  it("of what a tag of a path shows keeps its paths, below the path that was asked for", async () => {
+    const server = await servers().open();
+    await upload(server, { run: "r" }, { "a/b/f": "1", "a/c": "2" });
+    await server.createTag(PROJECT, "folder", { run: "r", path: "a/b" });
+    await server.createTag(PROJECT, "file", { run: "r", path: "a/b/f" });
+    for (const tag of ["folder", "file"]) {
+      for (const [sourcePath, path, expected] of [
+        ["", undefined, "a/b/f"],
+        ["", "", "a/b/f"],
+        ["", "new", "new/a/b/f"],
+        ["a", undefined, "a/b/f"],
+        ["a", "", "b/f"],
+        ["a", "new", "new/b/f"],
+        ["a/b", "new", "new/f"],
+        ["a/b/f", "new", "new"],
+      ] as const) {
+        const run = `${tag}-${sourcePath.replaceAll("/", ".")}-${path}`;
+        await upload(server, { run }, { f: "mine" });
+        await server.copy({ project: PROJECT, source: { tag }, sourcePath, run, ...(path === undefined ? {} : { path }) });
+        assert.deepEqual(await show(server, { run }), { [expected]: "1", f: "mine" }, run);
+      }
+    }
+  });
+
+  it("is refused if a link in it would lead out of the run", async () => {
+    const server = await servers().open();
+    const session = await server.startUpload({ project: PROJECT, run: "r", uploadId: randomUUID() });
+    await session.file({ path: "a/b/l", type: "link", linkTarget: "../../x" });
+    await session.finish({ files: 1, bytes: 0 });
+    await session.close();
+    const copy = (run: string, path: string) => server.copy({ project: PROJECT, source: { run: "r" }, sourcePath: "a/b", run, path });
+    await copy("deeper", "c/d/e");
+    await assert.rejects(copy("shallower", "c"), failsWith("PATH_INVALID"));
+    await assert.rejects(server.getRun(PROJECT, "shallower"), failsWith("RUN_NOT_FOUND"));
   });
 
   it("happens once for one request, though its answer was lost", async () => {

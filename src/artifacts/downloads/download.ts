@@ -1,11 +1,10 @@
 /** Downloads: entries in order, each with its checked bytes. */
 import { crc32c } from "../../lib/crc32c.ts";
-import { isWithin } from "../../lib/paths.ts";
 import { checkName, checkPathOrRoot, quote } from "../check.ts";
 import type { Context } from "../context.ts";
 import { ArtifactsFailure } from "../errors.ts";
-import type { StoredEntry } from "../manifests/index.ts";
-import type { CallContext, DownloadEvent, DownloadQuery, Entry } from "../types.ts";
+import { type StoredEntry, withoutExtents } from "../manifests/index.ts";
+import type { CallContext, DownloadEvent, DownloadQuery, Reference } from "../types.ts";
 import { pathNotFound, type ResolvedView } from "../views.ts";
 import { addPieces, type Piece, readPieces } from "./pieces.ts";
 import type { ReadAhead } from "./read-ahead.ts";
@@ -30,9 +29,9 @@ export async function* download(
   { signal }: CallContext,
 ): AsyncGenerator<readonly DownloadEvent[], void, undefined> {
   checkName("project", query.project);
-  const asked = checkPathOrRoot(query.path ?? "");
+  const path = checkPathOrRoot(query.path ?? "");
   const resolved = await context.views.resolve(query.project, query.reference);
-  const path = await checkShown(resolved, asked, query);
+  await checkThere(resolved, path, query.reference);
   yield [{ type: "start", run: resolved.run, commit: resolved.seq }];
 
   const range = query.range && (await checkRange(resolved, path, query.range));
@@ -77,25 +76,13 @@ export async function* download(
 /** Entries whose pieces are worked out at once; the rest of a batch waits, so that a slow reader holds little. */
 const PLANNED_ENTRIES = 256;
 
-/** The path that is shown of what was asked for: inside a tag's path, and something is there. */
-export async function checkShown(resolved: ResolvedView, asked: string, query: Pick<DownloadQuery, "reference">): Promise<string> {
-  const { path: shown } = resolved;
-  if (shown !== "" && !isWithin(asked, shown)) {
-    // A folder above the tag's path shows just what the tag shows.
-    if (isWithin(shown, asked)) return shown;
-    throw pathNotFound(asked, resolved, query.reference);
-  }
-  if (asked !== "" && !(await resolved.view.exists(asked))) throw pathNotFound(asked, resolved, query.reference);
-  return asked;
+/** Fails unless a path that is asked for is there; the root always is. */
+export async function checkThere(resolved: ResolvedView, path: string, reference: Reference): Promise<void> {
+  if (path !== "" && !(await resolved.view.exists(path))) throw pathNotFound(path, resolved, reference);
 }
 
 export function damaged(path: string, problem: string): ArtifactsFailure {
   return new ArtifactsFailure("DATA_DAMAGED", `${quote(path)}: ${problem}`, { path });
-}
-
-/** An entry as callers see it. */
-export function withoutExtents({ extents: _, ...entry }: StoredEntry): Entry {
-  return entry;
 }
 
 async function checkRange(

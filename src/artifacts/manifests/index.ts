@@ -5,6 +5,7 @@
 
 export { foldSnapshot } from "./fold.ts";
 export { manifestLocations } from "./locations.ts";
+export { narrowed } from "./narrowed.ts";
 export type { ObjectReader, ObjectWriter, StoredEntry, StoredExtent } from "./types.ts";
-export { openView, type View } from "./view.ts";
+export { openView, type View, withoutExtents } from "./view.ts";
 export { createManifestWriter } from "./writer.ts";

@@ -153,11 +153,13 @@ function isBehind(path: string, under: string, endAt: string | undefined): boole
   return comparePaths(path, under) > 0 && !isWithin(path, under);
 }
 
-function childOf(folder: string, path: string): string {
+/** What is right in a folder and leads to a path in it. */
+export function childOf(folder: string, path: string): string {
   const slash = path.indexOf("/", folder === "" ? 0 : folder.length + 1);
   return slash < 0 ? path : path.slice(0, slash);
 }
 
-function withoutExtents({ extents: _, ...entry }: StoredEntry): Entry {
+/** An entry as callers see it. */
+export function withoutExtents({ extents: _, ...entry }: StoredEntry): Entry {
   return entry;
 }
