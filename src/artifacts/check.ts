@@ -46,6 +46,16 @@ export function checkLinkTarget(path: string, target: string): void {
   }
 }
 
+const MIN_MTIME_NS = -(2n ** 63n);
+const MAX_MTIME_NS = 2n ** 63n - 1n;
+
+/** Times are stored in nanoseconds, in 64 bits. */
+export function checkMtime(path: string, ns: bigint): void {
+  if (ns >= MIN_MTIME_NS && ns <= MAX_MTIME_NS) return;
+  const problem = "has a modification time outside of the years 1678 to 2261, which can't be stored: set another one, as with touch";
+  throw new ArtifactsFailure("MESSAGE_INVALID", `${quote(path)} ${problem}`, { path });
+}
+
 /** What could break a line, steer a terminal or turn text around, beyond what JSON escapes. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 

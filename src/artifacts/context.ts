@@ -35,7 +35,7 @@ export interface Settings {
   readonly uploadMemoryBytes: number;
   /** Bytes of all downloads together that are read ahead. */
   readonly downloadMemoryBytes: number;
-  /** After so long without bytes, what an upload holds in memory is put, in milliseconds. */
+  /** After so long without bytes, or six times as long with a few, what an upload holds in memory is put; in milliseconds. */
   readonly idleMs: number;
   /** Commits after which a run's view is folded. */
   readonly commitsPerSnapshot: number;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { setTimeout as wait } from "node:timers/promises";
 import { crc32c } from "../../src/lib/crc32c.ts";
 import { bytesOf, countsOf, failsWith, PROJECT, runNames, sendFile, servers, show, upload } from "../support/domain.ts";
 import { failing, holdFirst, puts } from "../support/intercepted-driver.ts";
@@ -465,5 +466,50 @@ describe("memory for uploads", () => {
     await put;
     assert.deepEqual((await (await all.open()).getUpload(PROJECT, uploadId)).files[0]?.spans, [{ offset: 0, length: 4 }]);
     await session.close();
+  });
+
+  it("is given back to the store when an upload never idles, but is slow", async () => {
+    const all = servers();
+    const server = await all.open({ settings: { idleMs: 50 } });
+    const uploadId = randomUUID();
+    const session = await server.startUpload({ project: PROJECT, uploadId, run: "r" });
+    let isPut = false;
+    server.driver.interceptor = {
+      after: (call) => {
+        isPut ||= puts(/\/data\//)(call);
+      },
+    };
+    await session.file({ path: "f", type: "file", mtimeNs: 1n });
+    for (let sent = 0; !isPut; sent++) {
+      assert.ok(sent < 1_000, "nothing was put");
+      await session.chunk(Buffer.from("x"));
+      await wait(5);
+    }
+    assert.ok(((await (await all.open()).getUpload(PROJECT, uploadId)).files[0]?.spans[0]?.length ?? 0) > 1);
+    await session.close();
+  });
+});
+
+describe("a file's modification time", () => {
+  it("beyond what can be stored is refused, named, whatever is uploaded besides", async () => {
+    const server = await servers().open();
+    for (const mtimeNs of [-(2n ** 63n) - 1n, 2n ** 63n, -11_644_473_600_000_000_000n * 2n]) {
+      const session = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: "r" });
+      await assert.rejects(async () => session.file({ path: "d/f", type: "file", mtimeNs }), failsWith("MESSAGE_INVALID"));
+      await session.close();
+    }
+    for (const [i, mtimeNs] of [-(2n ** 63n), 2n ** 63n - 1n].entries()) {
+      const session = await server.startUpload({ project: PROJECT, uploadId: randomUUID(), run: `kept-${i}` });
+      await session.file({ path: "d", type: "folder", mtimeNs });
+      await session.file({ path: "d/f", type: "file", mtimeNs });
+      await session.endFile({ size: 0, crc32c: 0 });
+      await session.finish({ files: 1, bytes: 0 });
+      await session.close();
+      const { entries } = await server.listEntries(PROJECT, { run: `kept-${i}` }, { recursive: true });
+      assert.deepEqual(
+        entries.map((entry) => entry.mtimeNs),
+        [mtimeNs, mtimeNs],
+      );
+    }
   });
 });

@@ -66,8 +66,9 @@ export class DataWriter implements Holder {
   #extent: OpenExtent | undefined;
   readonly #inFlight = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | undefined;
-  /** When bytes came last, in milliseconds of `performance.now()`. */
+  /** When bytes came last, and when the open object's first did, in milliseconds of `performance.now()`. */
   lastWriteMs = performance.now();
+  openedMs = performance.now();
 
   constructor(options: DataWriterOptions) {
     this.#options = options;
@@ -188,6 +189,7 @@ export class DataWriter implements Holder {
   }
 
   #openObject(): OpenObject {
+    this.openedMs = this.lastWriteMs;
     return { key: this.#options.keyOf(this.#objects++), buffers: [], room: 0, bytes: 0, crc: 0, footer: new FooterEncoder() };
   }
 

@@ -1,6 +1,6 @@
 /** One server's work on one upload, from its first entry to its commit. */
 import type { Manifest } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
-import { checkLinkTarget, checkPath, quote } from "../check.ts";
+import { checkLinkTarget, checkMtime, checkPath, quote } from "../check.ts";
 import { ArtifactsFailure } from "../errors.ts";
 import type { StoredEntry } from "../manifests/index.ts";
 import type { Committed, FileEnd, UploadHeader, UploadSession } from "../types.ts";
@@ -10,6 +10,9 @@ import type { Persisted } from "./persisted.ts";
 const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
 const PERMISSION_BITS = 0o777;
+
+/** Bytes that come slowly stay in memory as long as so many times of idling: that bounds what is lost, and how many objects they make. */
+const OPEN_IDLES = 6;
 
 export interface SessionParts {
   readonly run: string;
@@ -35,7 +38,8 @@ export function openSession(parts: SessionParts): UploadSession {
   let files = 0;
   let bytes = 0;
   const idle = setInterval(() => {
-    if (performance.now() - data.lastWriteMs >= parts.idleMs) data.handOn();
+    const now = performance.now();
+    if (now - data.lastWriteMs >= parts.idleMs || now - data.openedMs >= OPEN_IDLES * parts.idleMs) data.handOn();
   }, parts.idleMs);
   idle.unref();
 
@@ -55,6 +59,7 @@ export function openSession(parts: SessionParts): UploadSession {
       if (file && !(file.identity.path === path && attempt > file.identity.try)) {
         throw outOfOrder(`${quote(path)} begins before ${quote(file.identity.path)} has ended`);
       }
+      if (header.mtimeNs !== undefined) checkMtime(path, header.mtimeNs);
       const mtimeNs = header.mtimeNs ?? parts.startedNs;
       if (header.type === "folder") {
         return addEntry({ path, type: "folder", mode: (header.mode ?? FOLDER_MODE) & PERMISSION_BITS, mtimeNs, extents: [] });
