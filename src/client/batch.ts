@@ -1,6 +1,16 @@
 /** Small files that came one after the other, to be written together. */
 import { crc32c } from "../lib/crc32c.ts";
-import { AT_ONCE_BYTES, damaged, modeOf, mtimeOf, NOTHING_FOUND, PartialFile, partialPath, type WantedFile } from "./partial-file.ts";
+import {
+  AT_ONCE_BYTES,
+  damaged,
+  type Found,
+  modeOf,
+  mtimeOf,
+  NOTHING_FOUND,
+  type PartialFile,
+  partialPath,
+  type WantedFile,
+} from "./partial-file.ts";
 import type { SmallFiles } from "./small-files.ts";
 
 /** A file while its bytes come. */
@@ -14,17 +24,21 @@ interface Begun {
 /** Bytes that a batch has room for. */
 export const BATCH_BYTES = AT_ONCE_BYTES;
 
+export type OpenPartial = (final: string, wanted: WantedFile, found: Found) => PartialFile;
+
 export class Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly files: SmallFiles = { finals: [], partials: [], sizes: [], modes: [], mtimes: [] };
   /** What each of the files is to be. */
   readonly #wanted: WantedFile[] = [];
+  readonly #openPartial: OpenPartial;
   #used = 0;
   #begun: Begun | undefined;
 
-  /** Gathers in `bytes`, of BATCH_BYTES. */
-  constructor(bytes: Uint8Array<ArrayBuffer>) {
+  /** Gathers in `bytes`, of BATCH_BYTES. `openPartial` is for files that can't be written at once. */
+  constructor(bytes: Uint8Array<ArrayBuffer>, openPartial: OpenPartial) {
     this.bytes = bytes;
+    this.#openPartial = openPartial;
   }
 
   hasRoom({ size }: WantedFile): boolean {
@@ -88,7 +102,7 @@ export class Batch {
     this.#begun = undefined;
     if (file === undefined || file.received === 0) return undefined;
     try {
-      const partial = new PartialFile(file.final, file.wanted, NOTHING_FOUND);
+      const partial = this.#openPartial(file.final, file.wanted, NOTHING_FOUND);
       await partial.write([this.bytes.subarray(this.#used, this.#used + file.received)]);
       await partial.leave();
       return partial;
@@ -102,7 +116,7 @@ export class Batch {
     for (const index of indexes) {
       const wanted = this.#wanted[index] as WantedFile;
       const offset = this.files.sizes.slice(0, index).reduce((sum, size) => sum + size, 0);
-      const partial = new PartialFile(this.files.finals[index] as string, wanted, NOTHING_FOUND);
+      const partial = this.#openPartial(this.files.finals[index] as string, wanted, NOTHING_FOUND);
       try {
         await partial.write([bytes.subarray(offset, offset + wanted.size)]);
         await partial.finish();

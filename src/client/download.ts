@@ -126,9 +126,9 @@ async function fetch(task: Task, window: { startAfter: string; endAt: string }):
       }
       throw new ArtifactsDownloadError("the server ended the download before it was complete");
     } catch (error) {
-      const isWrong = error instanceof RefetchError;
-      await incoming.leave({ forget: isWrong });
-      if (isWrong && mayComeAgain(task, error)) continue;
+      const wrong = error instanceof RefetchError ? error : undefined;
+      await incoming.leave(wrong);
+      if (wrong && mayComeAgain(task, wrong)) continue;
       if (incoming.received > before) patience.progressed();
       await patience.wait(error, signal);
     }

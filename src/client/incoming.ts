@@ -2,11 +2,20 @@
 import { type Entry, type EntryHeader, EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { BufferPool } from "../lib/buffer-pool.ts";
 import type { DownloadMessage } from "../wire/messages.ts";
-import { BATCH_BYTES, Batch } from "./batch.ts";
+import { BATCH_BYTES, Batch, type OpenPartial } from "./batch.ts";
 import { ArtifactsDownloadError } from "./errors.ts";
 import type { FileWriter, Written } from "./file-writer.ts";
 import type { LocalTree } from "./local-tree.ts";
-import { AT_ONCE_BYTES, adoptFile, type Found, findFile, NOTHING_FOUND, PartialFile, type WantedFile } from "./partial-file.ts";
+import {
+  AT_ONCE_BYTES,
+  adoptFile,
+  type Found,
+  findFile,
+  NOTHING_FOUND,
+  PartialFile,
+  type RefetchError,
+  type WantedFile,
+} from "./partial-file.ts";
 import type { Meter } from "./progress.ts";
 import { Sequence } from "./sequence.ts";
 import { nanosecondsOf } from "./timestamps.ts";
@@ -121,17 +130,28 @@ export class Incoming {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** Lets go of a file that is not complete. What is there of it can be gone on with, unless it is to be forgotten. */
-  async leave(options: { readonly forget: boolean }): Promise<void> {
+  /** Lets go of a file that is not complete. What is there of it can be gone on with, unless it is wrong. */
+  async leave(wrong: RefetchError | undefined): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
     this.#meter.add(0, -(file?.counted ?? this.#batch?.batch.received ?? 0));
     const parts = this.#takeParts();
-    if (options.forget) this.#batch?.batch.forget();
-    const partial = (await leaveFile(file, options.forget ? [] : parts)) ?? (await this.#batch?.batch.leave());
-    await this.settle().catch(() => this.#sequence.clear());
-    if (file && options.forget) this.#found.delete(file.path);
-    if (partial && !options.forget) this.#found.set(partial.path, partial.found);
+    if (wrong) this.#batch?.batch.forget();
+    const partial = (await this.#leaveFile(file, wrong ? [] : parts)) ?? (await this.#batch?.batch.leave());
+    await this.settle().catch(() => {});
+    // What wasn't written comes again, as all behind it does.
+    this.#sequence.clear();
+    this.#failure = undefined;
+    if (file && wrong) await this.#lookAgain(file, wrong);
+    if (partial && !wrong) this.#found.set(partial.path, partial.found);
+  }
+
+  /** What is wrong with a file may be that somebody else has finished it. */
+  async #lookAgain({ path, final, wanted }: OpenFile, { isForeign }: RefetchError): Promise<void> {
+    this.#found.delete(path);
+    if (isForeign) return;
+    const found = await findFile(final, wanted, undefined);
+    if (found.whole) this.#found.set(path, found);
   }
 
   #begin(header: EntryHeader): Promise<void> | undefined {
@@ -177,7 +197,7 @@ export class Incoming {
     this.#parts.push(bytes);
     this.#partBytes += bytes.length;
     file.counted += bytes.length;
-    return this.#partBytes < WRITE_BYTES ? undefined : openPartial(file).write(this.#takeParts());
+    return this.#partBytes < WRITE_BYTES ? undefined : this.#partialOf(file).write(this.#takeParts());
   }
 
   #end(): Promise<void> | undefined {
@@ -193,14 +213,12 @@ export class Incoming {
       this.#found.delete(path);
       this.#sequence.add({ path, isFile: true, size: wanted.size });
     };
-    if (!found.whole) return finish(openPartial(file), this.#takeParts()).then(through);
-    adoptFile(final, wanted);
-    through();
-    return undefined;
+    if (!found.whole) return finish(this.#partialOf(file), this.#takeParts()).then(through);
+    return adoptFile(final, wanted, found).then(through);
   }
 
   #open(): Gathered {
-    return { batch: new Batch(this.#buffers.take()), release: this.#sequence.hold() };
+    return { batch: new Batch(this.#buffers.take(), this.#openPartial), release: this.#sequence.hold() };
   }
 
   /** Hands the gathered files to the writer. What it returns is to be waited for. */
@@ -248,27 +266,29 @@ export class Incoming {
     return this.#file;
   }
 
+  #partialOf(file: OpenFile): PartialFile {
+    file.partial ??= this.#openPartial(file.final, file.wanted, file.found);
+    return file.partial;
+  }
+
+  readonly #openPartial: OpenPartial = (final, wanted, found) => this.#tree.inFolder(final, () => new PartialFile(final, wanted, found));
+
+  /** Puts what came last into the file's partial one. Never rejects. */
+  async #leaveFile(file: OpenFile | undefined, parts: readonly Uint8Array[]): Promise<PartialFile | undefined> {
+    if (file === undefined) return undefined;
+    try {
+      if (parts.length > 0) await this.#partialOf(file).write(parts);
+    } catch {}
+    await file.partial?.leave();
+    return file.partial;
+  }
+
   #takeParts(): Uint8Array[] {
     const parts = this.#parts;
     this.#parts = [];
     this.#partBytes = 0;
     return parts;
   }
-}
-
-function openPartial(file: OpenFile): PartialFile {
-  file.partial ??= new PartialFile(file.final, file.wanted, file.found);
-  return file.partial;
-}
-
-/** Puts what came last into the file's partial one. Never rejects. */
-async function leaveFile(file: OpenFile | undefined, parts: readonly Uint8Array[]): Promise<PartialFile | undefined> {
-  if (file === undefined) return undefined;
-  try {
-    if (parts.length > 0) await openPartial(file).write(parts);
-  } catch {}
-  await file.partial?.leave();
-  return file.partial;
 }
 
 async function finish(partial: PartialFile, parts: readonly Uint8Array[]): Promise<void> {

@@ -19,7 +19,7 @@ export class LocalTree {
   readonly #inside: string;
   /** Folders that are known to be folders. */
   readonly #checked = new Set<string>();
-  /** Modes that folders get in the end, those outside first. */
+  /** Modes that folders get in the end, by their paths. */
   readonly #modes = new Map<string, number>();
 
   /** Makes the root and what is above it, if need be. */
@@ -46,9 +46,9 @@ export class LocalTree {
     let folder = this.#root;
     for (const segment of segments) {
       folder = join(folder, segment);
-      if (!fs.lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+      if (!isFolder(folder)) return undefined;
     }
-    return join(this.#root, relative);
+    return this.#inside + relative;
   }
 
   /** Makes a folder; its mode is set in the end, when its contents are there. */
@@ -66,18 +66,22 @@ export class LocalTree {
     const final = this.place(relative);
     refuseFolder(final);
     const partial = partialPath(final, { path: relative, size: 0, crc32c: crc32c(Buffer.from(target)) });
-    naming(final, () => {
-      // Others may be at the same: whoever has the partial link taken away begins anew, and finds the link there.
+    // Others may be at the same: whoever has the partial link taken away begins anew, and finds the link there.
+    const give = () => {
       while (!isLinkTo(final, target)) {
         fs.rmSync(partial, { force: true });
         if (unless("EEXIST", () => fs.symlinkSync(target, partial))) unless("ENOENT", () => fs.renameSync(partial, final));
       }
-    });
+    };
+    naming(final, () => this.inFolder(final, give));
   }
 
   /** Sets the folders' modes, the deepest first. */
   finish(): void {
-    for (const [path, mode] of [...this.#modes].reverse()) fs.chmodSync(path, (fs.statSync(path).mode & SPECIAL_BITS) | mode);
+    for (const [path, mode] of [...this.#modes].sort(([a], [b]) => b.length - a.length)) {
+      // Not of what somebody else put there since, such as a link.
+      if (isFolder(path)) fs.chmodSync(path, (fs.lstatSync(path).mode & SPECIAL_BITS) | mode);
+    }
   }
 
   /** The same for a download that failed, whose error goes before those here. */
@@ -91,17 +95,41 @@ export class LocalTree {
     if (this.#checked.has(relative)) return;
     const parent = dirname(relative);
     if (parent !== ".") this.#makeFolder(parent);
-    const path = join(this.#root, relative);
+    const path = this.#inside + relative;
     unless("EEXIST", () => fs.mkdirSync(path));
     const stats = fs.lstatSync(path);
     if (stats.isSymbolicLink()) throw new ArtifactsDownloadError(`${path} is a link: nothing is written through links`);
     if (!stats.isDirectory()) throw new ArtifactsDownloadError(`${path} is not a folder, but the run has one there`);
-    // Its mode may be one that an earlier download gave it.
-    if ((stats.mode & OWNER_RWX) !== OWNER_RWX) {
-      this.#modes.set(path, stats.mode & PERMISSION_BITS);
-      fs.chmodSync(path, (stats.mode & (SPECIAL_BITS | PERMISSION_BITS)) | OWNER_RWX);
-    }
     this.#checked.add(relative);
+    this.#makeWritable(path, stats);
+  }
+
+  // Its mode may be one that an earlier download gave it.
+  #makeWritable(path: string, { mode }: fs.Stats): boolean {
+    if ((mode & OWNER_RWX) === OWNER_RWX) return false;
+    if (!this.#modes.has(path)) this.#modes.set(path, mode & PERMISSION_BITS);
+    fs.chmodSync(path, (mode & (SPECIAL_BITS | PERMISSION_BITS)) | OWNER_RWX);
+    return true;
+  }
+
+  /** Does something with a place of this tree, again if another download has ended and given the folder a mode that forbids it. */
+  inFolder<T>(place: string, act: () => T): T {
+    try {
+      return act();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
+      const folder = dirname(place);
+      if (!folder.startsWith(this.#inside) || !this.#makeWritable(folder, fs.lstatSync(folder))) throw error;
+      return act();
+    }
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return fs.lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  } catch {
+    return false;
   }
 }
 

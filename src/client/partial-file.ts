@@ -12,6 +12,9 @@ import { crc32c, formatCrc32c } from "../lib/crc32c.ts";
 import { ArtifactsDownloadError, naming } from "./errors.ts";
 
 const NS_PER_SECOND = 1e9;
+const MS_PER_SECOND = 1e3;
+/** Times that differ by less are the same: the runtime sets and tells them as numbers that are not exact. */
+const SAME_MS = 1e-3;
 const PERMISSION_BITS = 0o777;
 const DEFAULT_MODE = 0o644;
 const PARTIAL_MODE = 0o600;
@@ -39,24 +42,27 @@ export interface Found {
   readonly crc: number;
   /** Whether it is all of it, under its name. */
   readonly whole: boolean;
-  /** Inode that has those bytes. */
-  readonly ino: number;
+  /** What has those bytes, as it was when they were read. */
+  readonly stats: fs.Stats | undefined;
 }
 
-export const NOTHING_FOUND: Found = { length: 0, crc: 0, whole: false, ino: 0 };
+export const NOTHING_FOUND: Found = { length: 0, crc: 0, whole: false, stats: undefined };
 
 /** What is there is not the file; it is when it comes again, from its first byte. */
 export class RefetchError extends ArtifactsDownloadError {
   readonly path: string;
+  /** Whether it is of no use even if its bytes are right. */
+  readonly isForeign: boolean;
 
-  constructor({ path }: WantedFile, problem: string, reason?: string) {
+  constructor({ path }: WantedFile, problem: string, { reason, isForeign = false }: { reason?: string; isForeign?: boolean } = {}) {
     super(`${JSON.stringify(path)} ${problem}`, { reason });
     this.path = path;
+    this.isForeign = isForeign;
   }
 }
 
 export function damaged(file: WantedFile, what: "size" | "checksum"): RefetchError {
-  return new RefetchError(file, `arrived damaged: its ${what} is not that of the uploaded file`, "DATA_DAMAGED");
+  return new RefetchError(file, `arrived damaged: its ${what} is not that of the uploaded file`, { reason: "DATA_DAMAGED" });
 }
 
 function lost(file: WantedFile): RefetchError {
@@ -94,10 +100,11 @@ async function lookAt(
   counts: (stats: fs.Stats) => boolean,
   signal: AbortSignal | undefined,
 ): Promise<Omit<Found, "whole"> | undefined> {
-  const there = fs.lstatSync(path, { throwIfNoEntry: false });
-  if (there === undefined || !counts(there)) return undefined;
   let fd: number;
   try {
+    // Most aren't there, which an error takes longer to tell.
+    const there = fs.lstatSync(path, { throwIfNoEntry: false });
+    if (there === undefined || !counts(there)) return undefined;
     fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch {
     return undefined;
@@ -105,7 +112,7 @@ async function lookAt(
   try {
     const stats = fs.fstatSync(fd);
     const crc = counts(stats) ? await crcOf(fd, stats.size, signal) : undefined;
-    return crc === undefined ? undefined : { length: stats.size, crc, ino: stats.ino };
+    return crc === undefined ? undefined : { length: stats.size, crc, stats };
   } finally {
     fs.closeSync(fd);
   }
@@ -125,16 +132,43 @@ async function crcOf(fd: number, length: number, signal: AbortSignal | undefined
   return crc;
 }
 
-/** Sets mode and time of a file that is there already. */
-export function adoptFile(final: string, file: WantedFile): void {
-  naming(final, () => {
-    const fd = fs.openSync(final, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    try {
-      setAttributes(fd, file);
-    } finally {
-      fs.closeSync(fd);
-    }
-  });
+/** Times that a file which changes is looked at. */
+const LOOKS = 3;
+
+/** Sets mode and time of a file that is there already. One that isn't what was found any more, or is another user's, has to come. */
+export async function adoptFile(final: string, file: WantedFile, found: Found): Promise<void> {
+  let there = found;
+  for (let looks = 0; looks < LOOKS && there.whole; looks++) {
+    if (adoptAsItWas(final, file, there.stats)) return;
+    // Perhaps it is what another download of the same made of it.
+    there = await findFile(final, file, undefined);
+  }
+  throw new RefetchError(file, "was there, and was changed or taken away during the download");
+}
+
+function adoptAsItWas(final: string, file: WantedFile, found: fs.Stats | undefined): boolean {
+  let fd: number;
+  try {
+    fd = fs.openSync(final, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return false;
+  }
+  try {
+    const stats = fs.fstatSync(fd);
+    if (found === undefined || !isAsItWas(stats, found)) return false;
+    naming(final, () => setAttributes(fd, file, stats));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+    throw new RefetchError(file, "is there, but belongs to another user", { isForeign: true });
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function isAsItWas(stats: fs.Stats, found: fs.Stats): boolean {
+  const { ino, size, mtimeMs, ctimeMs } = found;
+  return stats.ino === ino && stats.size === size && stats.mtimeMs === mtimeMs && stats.ctimeMs === ctimeMs;
 }
 
 export function refuseFolder(final: string): void {
@@ -148,7 +182,7 @@ export class PartialFile {
   readonly #final: string;
   readonly #partial: string;
   readonly #fd: number;
-  readonly #ino: number;
+  readonly #stats: fs.Stats;
   #isOpen = true;
   #length: number;
   #crc: number;
@@ -164,9 +198,8 @@ export class PartialFile {
     this.#length = found.length;
     this.#crc = found.crc;
     this.#fd = naming(final, () => openPartial(this.#partial, file));
-    const { ino, size } = fs.fstatSync(this.#fd);
-    this.#ino = ino;
-    if (found.length === 0 || (found.ino === ino && found.length <= size)) return;
+    this.#stats = fs.fstatSync(this.#fd);
+    if (found.length === 0 || (found.stats?.ino === this.#stats.ino && found.length <= this.#stats.size)) return;
     // Somebody else finished what was found, or took it away: writing behind it would leave a hole.
     this.#close();
     throw lost(file);
@@ -179,12 +212,14 @@ export class PartialFile {
 
   /** What is there of the file, once all that was written has ended. */
   get found(): Found {
-    return { length: this.#length, crc: this.#crc, whole: false, ino: this.#ino };
+    return { length: this.#length, crc: this.#crc, whole: false, stats: this.#stats };
   }
 
   /** Writes behind the bytes so far; the next call waits for the one before, so that one is written while the next arrives. */
   async write(parts: readonly Uint8Array[]): Promise<void> {
     await this.#settled();
+    // Somebody else finished it: what has its name now may be changed by whoever waited for it.
+    if (!this.#isThere()) throw lost(this.#file);
     const position = this.#length;
     for (const part of parts) this.#count(part);
     this.#writing = writeAll(this.#fd, parts, position).catch((error) => {
@@ -196,8 +231,9 @@ export class PartialFile {
   async finish(): Promise<void> {
     await this.#settled();
     if (this.#give()) return;
-    if (!(await findFile(this.#final, this.#file, undefined)).whole) throw lost(this.#file);
-    adoptFile(this.#final, this.#file);
+    const found = await findFile(this.#final, this.#file, undefined);
+    if (!found.whole) throw lost(this.#file);
+    await adoptFile(this.#final, this.#file, found);
   }
 
   /** Leaves what is written to be gone on with. */
@@ -221,12 +257,11 @@ export class PartialFile {
       throw damaged(this.#file, this.#length === size ? "checksum" : "size");
     }
     return naming(this.#final, () => {
-      setAttributes(this.#fd, this.#file, fs.fstatSync(this.#fd).mode);
-      // Another process may have given the file its name and begun a new one, which must not be taken for ours.
-      const there = fs.lstatSync(this.#partial, { throwIfNoEntry: false });
-      // Not before: the new one could have the inode of one that nobody has any more.
+      const isThere = this.#isThere();
+      if (isThere) setAttributes(this.#fd, this.#file, fs.fstatSync(this.#fd));
+      // Not before: a new one could have the inode of one that nobody has any more.
       this.#close();
-      if (there?.ino !== this.#ino) return false;
+      if (!isThere) return false;
       try {
         fs.renameSync(this.#partial, this.#final);
         return true;
@@ -237,6 +272,11 @@ export class PartialFile {
         throw error;
       }
     });
+  }
+
+  // Another process may have given the file its name and begun a new one, which must not be taken for ours.
+  #isThere(): boolean {
+    return fs.lstatSync(this.#partial, { throwIfNoEntry: false })?.ino === this.#stats.ino;
   }
 
   #count(part: Uint8Array): void {
@@ -283,11 +323,11 @@ export function mtimeOf({ mtimeNs }: WantedFile): number | string | undefined {
   return seconds < 0 ? String(seconds) : seconds;
 }
 
-/** `mode`: what it has now, where that is known. */
-function setAttributes(fd: number, file: WantedFile, mode?: number): void {
-  if (mode === undefined || (mode & PERMISSION_BITS) !== modeOf(file)) fs.fchmodSync(fd, modeOf(file));
+/** Sets what differs from what the file has now. */
+function setAttributes(fd: number, file: WantedFile, { mode, mtimeMs }: fs.Stats): void {
+  if ((mode & PERMISSION_BITS) !== modeOf(file)) fs.fchmodSync(fd, modeOf(file));
   const mtime = mtimeOf(file);
-  if (mtime !== undefined) fs.futimesSync(fd, mtime, mtime);
+  if (mtime !== undefined && Math.abs(mtimeMs - Number(mtime) * MS_PER_SECOND) >= SAME_MS) fs.futimesSync(fd, mtime, mtime);
 }
 
 function writeAll(fd: number, parts: readonly Uint8Array[], position: number): Promise<void> {

@@ -1,4 +1,5 @@
 /** Walks what is to be uploaded, in the order of artifact paths: folders right before what is in them. */
+import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
 import { join } from "node:path";
 import { comparePaths, pathProblem } from "../lib/paths.ts";
@@ -118,7 +119,9 @@ function follow(local: string): fs.BigIntStats {
 }
 
 function readLink(local: string, { depth }: Place): string {
-  const target = fs.readlinkSync(local);
+  const bytes = fs.readlinkSync(local, { encoding: "buffer" });
+  if (!isUtf8(bytes)) throw new ArtifactsUploadError(`${JSON.stringify(local)} can't be uploaded: its target is not valid UTF-8`);
+  const target = bytes.toString();
   if (isLinkInside(depth, target)) return target;
   throw new ArtifactsUploadError(
     `${local} is a link to ${target}, outside of what is uploaded: only links that stay inside can be preserved`,

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { UploadStartSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { createClient } from "../../src/client/client.ts";
+import { LocalTree } from "../../src/client/local-tree.ts";
 import { NOTHING_FOUND, PartialFile, partialName } from "../../src/client/partial-file.ts";
 import { uploadMessages } from "../../src/client/upload-messages.ts";
 import { walk } from "../../src/client/walk.ts";
@@ -194,6 +195,13 @@ describe("files", () => {
     ]);
   });
 
+  it("that are links to what is no UTF-8 can't be preserved, and are named", async () => {
+    fs.mkdirSync(path("d"));
+    fs.symlinkSync(Buffer.from([0x74, 0xff]), path("d/l"));
+    const upload = client.upload({ localPath: path("d"), artifactPath: "", run: "r", symlinks: "preserve" });
+    await assert.rejects(upload, { name: "ArtifactsUploadError", message: /d\/l" can't be uploaded: its target is not valid UTF-8/ });
+  });
+
   describe("that arrive damaged", () => {
     for (const [times, ends] of [
       [1, true],
@@ -314,6 +322,130 @@ describe("files", () => {
         if (isFinished) assert.deepEqual(fs.readFileSync(path("a")), Buffer.from(bytesOf(1, 2 * MIB)));
       });
     }
+
+    it("are not written to any more once another download finished them", async () => {
+      const file = new PartialFile(path("a"), { ...wanted, mode: undefined, mtimeNs: undefined }, NOTHING_FOUND);
+      await file.write([bytesOf(1, MIB)]);
+      await file.leave();
+      fs.renameSync(path(partialName(wanted)), path("a"));
+      fs.writeFileSync(path("a"), "mine by now");
+      await assert.rejects(file.write([bytesOf(1, 1000)]), { name: "ArtifactsDownloadError" });
+      await assert.rejects(file.finish(), { name: "ArtifactsDownloadError" });
+      assert.equal(fs.readFileSync(path("a"), "utf8"), "mine by now");
+    });
+
+    for (const [what, put] of [
+      ["changed", (held) => fs.writeFileSync(held, bytesOf(2, 1000))],
+      ["replaced", (held) => fs.writeFileSync(held, "longer")],
+      ["taken away", () => {}],
+      ["made a link", (held) => fs.symlinkSync("/dev/null", held)],
+      ["made again as they are", (held) => fs.writeFileSync(held, bytesOf(1, 1000))],
+    ] as const satisfies readonly (readonly [string, (held: string) => void])[]) {
+      const act = (held: string) => {
+        if (what !== "changed") fs.rmSync(held);
+        put(held);
+      };
+      it(`that were there, and are ${what} during it, are those of the run in the end`, async () => {
+        await client.uploadBytes({ artifactPath: "b", source: bytesOf(1, 1000), run: "r" });
+        fs.mkdirSync(path("out"));
+        fs.writeFileSync(path("out/b"), bytesOf(1, 1000));
+        let told = 0;
+        // The first time when `a` is begun, which comes before.
+        await client.download({ run: "r", localPath: path("out"), onProgress: () => void (++told === 1 && act(path("out/b"))) });
+        checkTree(path("out"), [
+          { path: "a", size: 2 * MIB, seed: 1 },
+          { path: "b", size: 1000, seed: 1 },
+        ]);
+      });
+    }
+
+    it("of another user are replaced where something is to be set, and stay where nothing is", async () => {
+      makeTree(folder.path, [
+        { path: "d/same", text: "s", mode: "644", mtime_ns: "1600000000123000000" },
+        { path: "d/other", text: "o", mode: "600" },
+      ]);
+      await client.upload({ localPath: path("d"), artifactPath: "", run: "owned" });
+      fs.mkdirSync(path("out"));
+      await client.download({ run: "owned", localPath: path("out") });
+      fs.chmodSync(path("out/other"), 0o644);
+      fs.chmodSync(folder.path, 0o755);
+      fs.chmodSync(path("server.sock"), 0o666);
+      const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
+      if (user.uid !== undefined) fs.chownSync(path("out"), NOBODY, NOBODY);
+      const inodes = () => ["same", "other"].map((name) => fs.statSync(path(`out/${name}`)).ino);
+      const before = inodes();
+      const end = await run("download", server.url, { run: "owned", localPath: path("out") }, user);
+      assert.equal(end?.error, undefined);
+      if (user.uid !== undefined) assert.deepEqual([inodes()[0] === before[0], inodes()[1] === before[1]], [true, false]);
+      checkTree(path("out"), [
+        { path: "same", text: "s", mode: "644", mtime_ns: "1600000000123000000" },
+        { path: "other", text: "o", mode: "600" },
+      ]);
+    });
+
+    it("go on into a folder that its owner may not search", async () => {
+      makeTree(folder.path, [
+        { path: "d/sub/e/f", text: "x" },
+        { path: "d/sub/", mode: "600" },
+      ]);
+      await client.upload({ localPath: path("d"), artifactPath: "", run: "closed" });
+      fs.mkdirSync(path("out"));
+      fs.chmodSync(folder.path, 0o755);
+      fs.chmodSync(path("server.sock"), 0o666);
+      const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
+      if (user.uid !== undefined) fs.chownSync(path("out"), NOBODY, NOBODY);
+      for (let i = 0; i < 2; i++) {
+        const end = await run("download", server.url, { run: "closed", localPath: path("out") }, user);
+        assert.equal(end?.error, undefined);
+      }
+      assert.equal(fs.statSync(path("out/sub")).mode & 0o777, 0o600);
+    });
+
+    it("go on into a folder that another download closed meanwhile", () => {
+      const tree = new LocalTree(path("out"));
+      const place = tree.place("d/f");
+      tree.addFolder("d", 0o500);
+      fs.chmodSync(path("out/d"), 0o500);
+      let tries = 0;
+      const write = () => {
+        // As root nothing is forbidden.
+        if (tries++ === 0) throw Object.assign(new Error("forbidden"), { code: "EACCES" });
+        fs.writeFileSync(place, "x");
+      };
+      tree.inFolder(place, write);
+      tree.finish();
+      checkTree(path("out"), [
+        { path: "d/f", text: "x" },
+        { path: "d/", mode: "500" },
+      ]);
+      const top = tree.place("f");
+      fs.chmodSync(path("out"), 0o500);
+      const refuse = () => {
+        throw Object.assign(new Error("forbidden"), { code: "EACCES" });
+      };
+      assert.throws(() => tree.inFolder(top, refuse), /forbidden/);
+      assert.equal(fs.statSync(path("out")).mode & 0o777, 0o500, "the folder that the user named stays as it is");
+    });
+
+    it("leave folders the run's modes, in the working directory too", async () => {
+      makeTree(folder.path, [
+        { path: "d/a/b/f", text: "x" },
+        { path: "d/a/b/", mode: "755" },
+        { path: "d/a/", mode: "755" },
+      ]);
+      await client.upload({ localPath: path("d"), artifactPath: "", run: "dot" });
+      fs.mkdirSync(path("out/a/b"), { recursive: true });
+      fs.chmodSync(path("out/a/b"), 0o555);
+      fs.chmodSync(path("out/a"), 0o555);
+      const before = process.cwd();
+      process.chdir(path("out"));
+      try {
+        await client.download({ run: "dot" });
+      } finally {
+        process.chdir(before);
+      }
+      for (const name of ["a", "a/b"]) assert.equal(fs.statSync(path(`out/${name}`)).mode & 0o777, 0o755, name);
+    });
 
     it("are not taken for what was asked for if they have a second name", async () => {
       fs.mkdirSync(path("out"));

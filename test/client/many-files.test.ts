@@ -8,6 +8,7 @@ import { EntryHeaderSchema, EntryType, FileEndSchema } from "../../gen/ts/dstack
 import { createFileWriter, type FileWriter, type Written } from "../../src/client/file-writer.ts";
 import { Incoming } from "../../src/client/incoming.ts";
 import { LocalTree } from "../../src/client/local-tree.ts";
+import { RefetchError } from "../../src/client/partial-file.ts";
 import { createMeter } from "../../src/client/progress.ts";
 import type { SmallFiles } from "../../src/client/small-files.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
@@ -34,6 +35,9 @@ const TREE: TreeEntry[] = [
 ];
 const FILES = TREE.length - 1;
 const BYTES = TREE.reduce((sum, { size = 0, text = "" }) => sum + size + text.length, 0);
+
+/** A file without a byte. */
+const WANTED = { size: 0, crc32c: 0, mode: 0o600, mtimeNs: undefined };
 
 describe("many small files", () => {
   let folder: TempFolder;
@@ -189,6 +193,33 @@ describe("many small files", () => {
     }
   });
 
+  it("come again, all of those behind them too, if one of them has to", async () => {
+    const { write, close } = createFileWriter();
+    let failures = 1;
+    const writer: FileWriter = {
+      close,
+      write: (files, bytes) =>
+        failures-- > 0 ? Promise.reject(new RefetchError({ ...WANTED, path: "b" }, "is wrong")) : write(files, bytes),
+    };
+    fs.mkdirSync(path("out"));
+    const incoming = new Incoming(new LocalTree(path("out")), (each) => each, createMeter(undefined, { files: 0, bytes: 0 }), writer);
+    const takeAll = async () => {
+      for (const name of ["a", "b", "c"]) {
+        await incoming.take({ case: "file", value: create(EntryHeaderSchema, { ...WANTED, path: name, type: EntryType.FILE, size: 0n }) });
+        await incoming.take({ case: "fileEnd", value: create(FileEndSchema, {}) });
+      }
+      await incoming.settle();
+    };
+    const wrong = await takeAll().catch((error: unknown) => error as RefetchError);
+    assert.ok(wrong instanceof RefetchError);
+    await incoming.leave(wrong);
+    assert.deepEqual([incoming.lastDone, incoming.files], ["", 0]);
+    await takeAll();
+    assert.deepEqual([incoming.lastDone, incoming.files], ["c", 3]);
+    assert.deepEqual(fs.readdirSync(path("out")), ["a", "b", "c"]);
+    writer.close();
+  });
+
   describe("in the hands of the writer", () => {
     let writer: FileWriter;
     beforeEach(() => {
@@ -250,7 +281,9 @@ describe("many small files", () => {
 
     it("are told of as failed when the thread ends before they are written", async () => {
       await untilThread();
-      const written = Promise.resolve(writer.write(...filesOf({ z: "z" })));
+      // More than it can have written by then.
+      const many = Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`z${i}`, "z"]));
+      const written = Promise.resolve(writer.write(...filesOf(many)));
       writer.close();
       await assert.rejects(written, /the thread that writes files ended/);
     });
