@@ -107,13 +107,23 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
       if (!first) return undefined;
       const found = numberOf(first.key);
       if (found <= deletedSeq) return undefined;
-      const value = await objects.get(first.key, SnapshotSchema);
+      const value = await undamaged(objects.get(first.key, SnapshotSchema));
       if (value && !value.closed) return { seq: found, value };
       above = found;
     }
   }
 
   return views;
+}
+
+/** Nothing but speed depends on a snapshot: one that is damaged counts as one that isn't there. */
+async function undamaged<T>(value: Promise<T | undefined>): Promise<T | undefined> {
+  try {
+    return await value;
+  } catch (error) {
+    if (error instanceof StoreError && error.kind === "damaged") return undefined;
+    throw error;
+  }
 }
 
 function commitOf({ seq, entry }: Logged): { seq: number; manifest: Manifest }[] {

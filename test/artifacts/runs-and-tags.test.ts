@@ -307,13 +307,20 @@ describe("a run's view", () => {
     assert.deepEqual(await show(await all.open(), { run: "r" }), { g: "y" });
   });
 
-  it("does not depend on snapshots", async () => {
-    const all = servers();
-    const server = await all.open({ settings: { commitsPerSnapshot: 2 } });
-    for (let i = 1; i <= 9; i++) await upload(server, { run: "r" }, { [`f${i}`]: String(i) });
-    await server.close();
-    for (const key of [...all.store.keys]) if (key.includes("/snapshots/")) all.store.remove(key);
-    assert.equal(Object.keys(await show(await all.open(), { run: "r" })).length, 9);
+  it("does not depend on snapshots, be they gone or damaged", async () => {
+    for (const damage of [undefined, Buffer.alloc(0), Buffer.from("no record")]) {
+      const all = servers();
+      const server = await all.open({ settings: { commitsPerSnapshot: 2 } });
+      for (let i = 1; i <= 9; i++) await upload(server, { run: "r" }, { [`f${i}`]: String(i) });
+      await server.close();
+      for (const key of all.store.keys.filter((each) => each.includes("/snapshots/"))) {
+        const object = all.store.byKey.get(key);
+        assert.ok(object);
+        all.store.remove(key);
+        if (damage) all.store.add(key, { ...object, bytes: damage });
+      }
+      assert.equal(Object.keys(await show(await all.open(), { run: "r" })).length, 9);
+    }
   });
 });
 
