@@ -2,11 +2,8 @@
 import { create } from "@bufbuild/protobuf";
 import { SnapshotSchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { Context } from "./context.ts";
-import { snapshotKey } from "./keys.ts";
+import { foldId, foldOf, snapshotKey } from "./keys.ts";
 import { foldSnapshot } from "./manifests/index.ts";
-
-/** Ids of folds, under which their objects are, begin so; a client's id has no dot. */
-const FOLD_ID_PREFIX = "fold.";
 
 /** Folds a run's view as a commit left it, in the background, if enough commits came since the last time. */
 export function foldWhenDue(context: Context, project: string, run: string, seq: number): void {
@@ -18,7 +15,7 @@ async function fold(context: Context, project: string, run: string, seq: number)
   await context.lock(`fold ${project}/${run}`, async () => {
     const { snapshot, newer, deletedSeq } = await context.views.layers(project, run, seq);
     if (newer.length === 0) return;
-    const writer = context.manifestWriter(project, `${FOLD_ID_PREFIX}${run}.${seq}`);
+    const writer = context.manifestWriter(project, foldId(run, seq));
     const input = { newer: newer.map(({ manifest }) => manifest), deletedSeq, ...(snapshot ? { previous: snapshot.value } : {}) };
     const folded = await foldSnapshot(input, writer, context.reader(project));
     await context.objects.put(snapshotKey(project, run, seq), SnapshotSchema, folded);
@@ -27,9 +24,9 @@ async function fold(context: Context, project: string, run: string, seq: number)
 
 /** Takes the place of the snapshot that a fold would make, if it isn't made yet; nothing happens for ids that aren't a fold's. */
 export async function closeFold(context: Context, project: string, id: string): Promise<void> {
-  if (!id.startsWith(FOLD_ID_PREFIX)) return;
-  const dot = id.lastIndexOf(".");
-  const key = snapshotKey(project, id.slice(FOLD_ID_PREFIX.length, dot), Number(id.slice(dot + 1)));
+  const fold = foldOf(id);
+  if (!fold) return;
+  const key = snapshotKey(project, fold.run, fold.seq);
   if (!(await context.objects.get(key, SnapshotSchema)))
     await context.objects.put(key, SnapshotSchema, create(SnapshotSchema, { closed: true }));
 }

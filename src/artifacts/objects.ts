@@ -6,6 +6,7 @@ import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufb
 import { crc32c, crc32cOfParts } from "../lib/crc32c.ts";
 import { LruCache } from "../lib/lru-cache.ts";
 import { type ByteParts, type Driver, type ObjectInfo, StoreError } from "../store/driver.ts";
+import { isOurs } from "./keys.ts";
 
 /** Memory for small objects that are kept. */
 const CACHE_BYTES = 32 * 1024 * 1024;
@@ -35,10 +36,10 @@ export interface Objects {
   getFresh<D extends DescMessage>(key: string, schema: D): Promise<MessageShape<D> | undefined>;
   /** A stretch of an object, whole and of the right checksum. */
   read(stretch: Stretch, signal?: AbortSignal): Promise<Uint8Array>;
-  /** All objects under a prefix, in order; ends with the first page that `while` refuses a key of. */
+  /** All objects of ours under a prefix, in order. */
   list(prefix: string, options?: { startAfter?: string; signal?: AbortSignal }): AsyncGenerator<ObjectInfo, void, undefined>;
-  /** The first object under a prefix. */
-  first(prefix: string, startAfter?: string): Promise<ObjectInfo | undefined>;
+  /** The first object of ours under a prefix, or the first whose key is `wanted`. */
+  first(prefix: string, startAfter?: string, wanted?: (key: string) => boolean): Promise<ObjectInfo | undefined>;
   delete(key: string): Promise<void>;
 }
 
@@ -91,15 +92,21 @@ export function createObjects(driver: Driver): Objects {
       let startAfter = options.startAfter;
       for (;;) {
         const page = await driver.list(prefix, { startAfter, limit: LIST_PAGE, signal: options.signal });
-        yield* page.objects;
+        for (const object of page.objects) if (isOurs(object.key)) yield object;
         const last = page.objects.at(-1);
         if (!page.more || !last) return;
         startAfter = last.key;
       }
     },
-    async first(prefix, startAfter) {
-      const page = await driver.list(prefix, { startAfter, limit: 1 });
-      return page.objects[0];
+    async first(prefix, startAfter, wanted = isOurs) {
+      // Mostly the first that is there; where others keep many, in ever larger pages.
+      for (let limit = 1; ; limit = Math.min(2 * limit, LIST_PAGE)) {
+        const page = await driver.list(prefix, { startAfter, limit });
+        const found = page.objects.find(({ key }) => wanted(key));
+        const last = page.objects.at(-1);
+        if (found || !page.more || !last) return found;
+        startAfter = last.key;
+      }
     },
     delete(key) {
       cache.delete(key);

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { fromBinary } from "@bufbuild/protobuf";
 import { LogEntrySchema, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { ArtifactsFailure } from "../../src/artifacts/errors.ts";
+import { isOurs } from "../../src/artifacts/keys.ts";
 import type { Artifacts, Committed } from "../../src/artifacts/types.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
 import { isWithin } from "../../src/lib/paths.ts";
@@ -182,6 +183,7 @@ export class World {
 
   /** What must hold at any moment. */
   async check(): Promise<void> {
+    for (const key of this.#all.store.keys) assert.ok(isOurs(key), `${key} would be in no listing`);
     const fresh = await this.#open();
     this.#reader ??= await this.#open();
     for (const server of [fresh, this.#reader]) {

@@ -7,9 +7,10 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { CondemnedListSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { CondemnedListSchema, RunClaimSchema } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { StoreError } from "../../store/driver.ts";
 import type { Context } from "../context.ts";
-import { afterProject, dataPrefix, endedKey, FORMAT_PREFIX, garbagePrefix, uploadKey } from "../keys.ts";
+import { afterProject, clockKey, condemnedKey, dataPrefix, endedKey, garbagePrefix, projectOf, runsPrefix, uploadKey } from "../keys.ts";
 import type { CallContext, GarbageProgress } from "../types.ts";
 import { randomId } from "../uploads/uploads.ts";
 import { markReachable } from "./mark.ts";
@@ -18,6 +19,8 @@ import { listUploadRecords, shutOut } from "./uploads.ts";
 const DEFAULT_GRACE_MS = 24 * 60 * 60 * 1000;
 /** Keys in one list of condemned objects. */
 const KEYS_PER_LIST = 10_000;
+/** More than a run's claim can have: an id and a time. */
+const MAX_CLAIM_BYTES = 256;
 /** Objects between two messages of progress. */
 const PROGRESS_OBJECTS = 1000;
 
@@ -52,12 +55,28 @@ export async function* collectGarbage(
 async function* projects(context: Context): AsyncGenerator<string, void, undefined> {
   let after: string | undefined;
   for (;;) {
-    const first = await context.objects.first("", after);
-    if (!first) return;
-    const project = first.key.slice(0, first.key.indexOf("/"));
-    if (project !== FORMAT_PREFIX.slice(0, -1)) yield project;
+    const first = await context.objects.first("", after, (key) => projectOf(key) !== undefined);
+    const project = first && projectOf(first.key);
+    if (project === undefined) return;
+    if (await hasRun(context, project)) yield project;
     after = afterProject(project);
   }
+}
+
+/**
+ * Whether a run's name was claimed there, which comes before all else in a project and is never undone. A folder of somebody else may
+ * have keys that look like ours, but no such objects.
+ */
+async function hasRun({ objects }: Context, project: string): Promise<boolean> {
+  for await (const { key, size } of objects.list(runsPrefix(project))) {
+    if (size > MAX_CLAIM_BYTES) continue;
+    try {
+      if ((await objects.get(key, RunClaimSchema))?.time) return true;
+    } catch (error) {
+      if (!(error instanceof StoreError && error.kind === "damaged")) throw error;
+    }
+  }
+  return false;
 }
 
 /** One object that nothing reaches. */
@@ -117,7 +136,7 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
 async function condemn(context: Context, project: string, keys: readonly string[], nowMs: number): Promise<void> {
   for (let at = 0; at < keys.length; at += KEYS_PER_LIST) {
     const list = create(CondemnedListSchema, { time: timestampFromDate(new Date(nowMs)), keys: keys.slice(at, at + KEYS_PER_LIST) });
-    await context.objects.put(`${garbagePrefix(project)}${new Date(nowMs).toISOString()}-${randomId(context)}`, CondemnedListSchema, list);
+    await context.objects.put(condemnedKey(project, new Date(nowMs), randomId(context)), CondemnedListSchema, list);
   }
 }
 
@@ -140,7 +159,7 @@ async function loadCondemned(
 // Ages are told by the store's clock; the one way to ask it is to make an object.
 async function storeTime(context: Context, project: string, dryRun: boolean): Promise<number> {
   if (dryRun) return context.now().getTime();
-  const key = `${garbagePrefix(project)}clock-${randomId(context)}`;
+  const key = clockKey(project, randomId(context));
   await context.objects.put(key, CondemnedListSchema, create(CondemnedListSchema));
   try {
     const object = await context.objects.first(key);
