@@ -47,9 +47,16 @@ async function driverCall(call: Promise<unknown>): Promise<void> {
   try {
     console.log("resolved", await call);
   } catch (error) {
-    console.log(error instanceof StoreError ? `${error.kind} ${error.message}` : error);
+    tell(error);
   }
 }
 
-const driver = await openFile(root);
-await tasks[task]?.(driver);
+function tell(error: unknown): void {
+  console.log(error instanceof StoreError ? `${error.kind} ${error.message}` : error);
+}
+
+try {
+  await tasks[task]?.(await openFile(root));
+} catch (error) {
+  tell(error);
+}

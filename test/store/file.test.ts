@@ -11,6 +11,7 @@ import type { DriverHarness } from "./conformance.ts";
 import { describeDriver, put, rejectsWith, testBytes } from "./conformance.ts";
 
 const WORKER = fileURLToPath(new URL("./file-worker.ts", import.meta.url));
+const CASE_BLIND = fileURLToPath(new URL("./case-blind.ts", import.meta.url));
 
 /** A new folder; removed by `removeFolders`. */
 const folders: string[] = [];
@@ -240,6 +241,18 @@ describe("the driver file besides", function () {
       assert.equal((await driver.list("main/")).objects.length, 1);
       assert.equal(await put(driver, "main/log/r/1", testBytes(10)), false);
     }
+  });
+
+  it("refuses a file system that doesn't tell names by their case, and says what to do", async () => {
+    const blind = `export CASE_BLIND='${root}' NODE_OPTIONS='--import=${CASE_BLIND}'`;
+    assert.match(await work(blind, "put", root, "main/runs/Model", "10"), /^unsupported .*upper and lower case.*choose a folder/);
+    assert.deepEqual(fs.readdirSync(root), [".tmp"]);
+    assert.deepEqual(temporaryFiles(), []);
+  });
+
+  it("takes a folder with one beside its own that differs in case", async () => {
+    fs.mkdirSync(join(root, ".TMP"));
+    await (await openFile(root)).close();
   });
 
   describe("under limits of the system", () => {

@@ -43,12 +43,13 @@ const KNOWN_FILES = 10_000;
 /**
  * Opens a store in the folder `root`, which is made if need be.
  *
- * @throws StoreError if it can't be made or isn't a folder.
+ * @throws StoreError if it can't be made, isn't a folder, or lies where names that differ in case alone are one.
  */
 export async function openFile(root: string, options: FileOptions = {}): Promise<Driver> {
   const folder = resolve(root);
   const name = `file://${folder}`;
   await makeRoot(name, folder);
+  await checkCase(name, folder);
   await removeLeftovers(folder, (options.now ?? Date.now)());
   return fileDriver(name, folder);
 }
@@ -67,6 +68,32 @@ async function makeRoot(name: string, root: string): Promise<void> {
     }
     throw fileError(name, error, "make the folder", root);
   }
+}
+
+/**
+ * Refuses a file system that takes `a` and `A` for one, as macOS's does by default: runs of such names would be merged.
+ *
+ * Looks for the temporary folder by another name, so that nothing has to be made for it, whoever else opens the store.
+ */
+async function checkCase(name: string, root: string): Promise<void> {
+  const identityOf = async (folder: string) => {
+    const { dev, ino } = await lstat(join(root, folder));
+    return `${dev}:${ino}`;
+  };
+  let other: string;
+  try {
+    other = await identityOf(TEMP_FOLDER.toUpperCase());
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return;
+    throw fileError(name, error, "look at", root);
+  }
+  // It can be a folder of its own.
+  if (other !== (await identityOf(TEMP_FOLDER))) return;
+  throw new StoreError(
+    "unsupported",
+    `${name}: the file system of ${root} takes upper and lower case for the same, so that runs \`a\` and \`A\` would be one: ` +
+      "choose a folder on one that doesn't (on macOS: a volume with the format APFS (Case-sensitive))",
+  );
 }
 
 /** Makes the names of the root and of the folders above it durable, those in `top` the last. */
