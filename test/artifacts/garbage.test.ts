@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { Artifacts, GarbageProgress } from "../../src/artifacts/types.ts";
+import { StoreError } from "../../src/store/driver.ts";
 import { failsWith, PROJECT, runNames, sendFile, servers, show, upload } from "../support/domain.ts";
-import { failing, holdFirst, puts } from "../support/intercepted-driver.ts";
+import { failing, holdFirst, type Interceptor, puts } from "../support/intercepted-driver.ts";
 
 const HOUR = 60 * 60 * 1000;
 
@@ -312,6 +313,110 @@ describe("garbage collection", () => {
     assert.deepEqual(await show(server, { run: "r", commit: run.newestCommit }), { a: "1" });
     assert.equal((await upload(server, { run: "r" }, { c: "3" })).commit, 3);
     assert.equal((await server.getRun(PROJECT, "r")).commits, 2);
+  });
+
+  describe("without any room in the store", () => {
+    const full: Interceptor = {
+      before({ operation, key }) {
+        if (operation === "putIfAbsent") throw new StoreError("full", `no space left for ${key}`);
+      },
+    };
+
+    const isFull = (error: unknown) => error instanceof StoreError && error.kind === "full" && /run it again/.test(error.message);
+
+    it("removes at once what it needn't write for", async () => {
+      const all = clocked();
+      const server = await all.open();
+      await upload(server, { run: "r" }, { a: "1" });
+      await upload(server, { run: "kept" }, { b: "2" });
+      await server.deleteRun(PROJECT, "r");
+      server.driver.interceptor = full;
+      assert.ok((await collect(server, { graceMs: 0 })).deletedObjects > 0);
+      assert.equal(dataKeys(all.store.keys).length, 1);
+      assert.deepEqual(await show(await all.open(), { run: "kept" }), { b: "2" });
+    });
+
+    it("removes what was condemned a grace period before the last that was made", async () => {
+      const all = clocked();
+      const server = await all.open();
+      await upload(server, { run: "r" }, { a: "1" });
+      await server.deleteRun(PROJECT, "r");
+      all.pass(2 * HOUR);
+      await collect(server);
+      const collector = await all.open();
+      collector.driver.interceptor = full;
+      all.pass(2 * HOUR);
+      await collect(collector);
+      assert.equal(dataKeys(all.store.keys).length, 1, "a full store has no clock to tell that time has passed");
+      await upload(server, { run: "s" }, { b: "2" });
+      await collect(collector);
+      assert.equal(dataKeys(all.store.keys).length, 1);
+      assert.deepEqual(await show(await all.open(), { run: "s" }), { b: "2" });
+    });
+
+    it("isn't led to the future by an object of then", async () => {
+      const all = clocked();
+      const server = await all.open();
+      await upload(server, { run: "r" }, { a: "1" });
+      await server.deleteRun(PROJECT, "r");
+      await collect(server);
+      all.pass(48 * HOUR);
+      await upload(server, { run: "future" }, { f: "2" });
+      all.pass(-48 * HOUR);
+      const collector = await all.open();
+      collector.driver.interceptor = full;
+      await collect(collector);
+      assert.equal(dataKeys(all.store.keys).length, 2);
+    });
+
+    it("goes on with other projects where it can't condemn, and says so at last", async () => {
+      const all = clocked();
+      const server = await all.open();
+      const litter = async (project: string) => {
+        await upload(server, { project, run: "r" }, { a: "1" });
+        await server.deleteRun(project, "r");
+        all.pass(2 * HOUR);
+      };
+      await litter("b");
+      await collect(server);
+      await litter("a");
+      for (const project of ["a", "b"]) await upload(server, { project, run: "newest" }, { a: "2" });
+      const collector = await all.open();
+      collector.driver.interceptor = full;
+      await assert.rejects(collect(collector), isFull);
+      const dataOf = (project: string) => dataKeys(all.store.keys).filter((key) => key.startsWith(`${project}/`)).length;
+      assert.deepEqual([dataOf("a"), dataOf("b")], [2, 1]);
+    });
+
+    it("keeps all of an upload that it can't shut out, and says so at last", async () => {
+      const all = clocked();
+      const server = await all.open();
+      await upload(server, { run: "r" }, { a: "1" });
+      await upload(server, { run: "source" }, { c: "3" });
+      await server.deleteRun(PROJECT, "r");
+      // A copy that died, and an upload that its client left; either could go on as long as the door is open.
+      const dying = await all.open();
+      dying.driver.interceptor = failing(puts(/\/ended\//));
+      await assert.rejects(
+        dying.copy({ project: PROJECT, source: { run: "source" }, sourcePath: "", run: "copied", requestId: randomUUID() }),
+      );
+      await server.deleteRun(PROJECT, "source");
+      const target = { project: PROJECT, uploadId: randomUUID(), run: "left" };
+      const left = await server.startUpload(target);
+      await sendFile(left, "b", "2");
+      await left.close();
+      const before = [...all.store.keys];
+      const collector = await all.open();
+      collector.driver.interceptor = full;
+      await assert.rejects(collect(collector, { graceMs: 0 }), isFull);
+      const gone = before.filter((key) => !all.store.byKey.has(key));
+      assert.equal(dataKeys(gone).length, 1, "that of the run that was deleted before");
+      assert.equal((await server.getUpload(PROJECT, target.uploadId)).files.length, 1);
+      assert.equal(dataKeys(all.store.keys).length, 2);
+
+      await collect(await all.open(), { graceMs: 0 });
+      assert.deepEqual(dataKeys(all.store.keys), []);
+    });
   });
 
   it("can be cut off at any call and goes on the next time", async () => {

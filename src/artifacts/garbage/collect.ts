@@ -34,6 +34,8 @@ interface Run {
     deletedObjects: number;
     deletedBytes: number;
   };
+  /** Whether something was put off, since the store had no room for what had to be written before. */
+  full: boolean;
 }
 
 export async function* collectGarbage(
@@ -42,12 +44,19 @@ export async function* collectGarbage(
   { signal }: CallContext,
 ): AsyncGenerator<GarbageProgress, void, undefined> {
   const counts = { scannedObjects: 0, condemnedObjects: 0, condemnedBytes: 0, deletedObjects: 0, deletedBytes: 0 };
-  const run: Run = { graceMs: options.graceMs ?? DEFAULT_GRACE_MS, dryRun: options.dryRun === true, counts };
+  const run: Run = { graceMs: options.graceMs ?? DEFAULT_GRACE_MS, dryRun: options.dryRun === true, counts, full: false };
   for await (const project of projects(context)) {
     for await (const _ of collectProject(context, project, run)) {
       signal?.throwIfAborted();
       yield { ...counts, done: false };
     }
+  }
+  if (run.full) {
+    throw new StoreError(
+      "full",
+      `${context.objects.driver.name} has no room for what garbage collection writes before it deletes: ${counts.deletedObjects} objects ` +
+        "that need no such thing were deleted, the rest is left: free space if that is none, and run it again",
+    );
   }
   yield { ...counts, done: true };
 }
@@ -111,7 +120,11 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
   for (const upload of uploads.values()) {
     counts.scannedObjects++;
     if (upload.live) continue;
-    if (!dryRun) await shutOut(context, project, upload);
+    if (!dryRun && !(await fits(run, () => shutOut(context, project, upload)))) {
+      // Its door is still open: it may go on, as one that lives.
+      uploads.set(upload.id, { ...upload, live: true });
+      continue;
+    }
     if (upload.start) await judge({ key: uploadKey(project, upload.id), size: upload.startSize });
     else if (upload.endSize > 0) await judge({ key: endedKey(project, upload.id), size: upload.endSize });
     if (counts.scannedObjects % PROGRESS_OBJECTS === 0) yield;
@@ -127,7 +140,7 @@ async function* collectProject(context: Context, project: string, run: Run): Asy
     await judge({ key, size });
   }
   if (!dryRun) {
-    await condemn(context, project, fresh, nowMs);
+    await fits(run, () => condemn(context, project, fresh, nowMs));
     for (const { key, time } of condemned.lists) if (graceMs === 0 || time <= dueMs) await objects.delete(key);
   }
   yield;
@@ -156,15 +169,41 @@ async function loadCondemned(
   return { times, lists };
 }
 
+/** Does what writes into the store. Tells whether there was room: what is deleted without makes some for the next time. */
+async function fits(run: Run, write: () => Promise<void>): Promise<boolean> {
+  try {
+    await write();
+    return true;
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    run.full = true;
+    return false;
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof StoreError && error.kind === "full";
+}
+
 // Ages are told by the store's clock; the one way to ask it is to make an object.
 async function storeTime(context: Context, project: string, dryRun: boolean): Promise<number> {
   if (dryRun) return context.now().getTime();
   const key = clockKey(project, randomId(context));
-  await context.objects.put(key, CondemnedListSchema, create(CondemnedListSchema));
   try {
+    await context.objects.put(key, CondemnedListSchema, create(CondemnedListSchema));
     const object = await context.objects.first(key);
     return object?.lastModified.getTime() ?? context.now().getTime();
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    return await timeOfNewest(context, project);
   } finally {
     await context.objects.delete(key);
   }
+}
+
+// Without room for an object: a time that has surely come. That it is early only puts things off.
+async function timeOfNewest(context: Context, project: string): Promise<number> {
+  let newest = 0;
+  for await (const { lastModified } of context.objects.list(`${project}/`)) newest = Math.max(newest, lastModified.getTime());
+  return Math.min(newest, context.now().getTime());
 }
