@@ -12,6 +12,10 @@ const tasks: Record<string, (driver: Driver) => Promise<void>> = {
   async put(driver) {
     await driverCall(put(driver, args[0] as string, testBytes(Number(args[1]))));
   },
+  /** list PREFIX */
+  async list(driver) {
+    await driverCall(driver.list(args[0] ?? "").then(({ objects }) => objects.map(({ key }) => key).join(" ")));
+  },
   /** Opens files until there are none left, then puts. */
   async exhaust(driver) {
     try {

@@ -11,6 +11,7 @@ import type { DriverHarness } from "./conformance.ts";
 import { describeDriver, put, rejectsWith, testBytes } from "./conformance.ts";
 
 const WORKER = fileURLToPath(new URL("./file-worker.ts", import.meta.url));
+const CLOSED_FOLDERS = fileURLToPath(new URL("./closed-folders.ts", import.meta.url));
 const CASE_BLIND = fileURLToPath(new URL("./case-blind.ts", import.meta.url));
 
 /** A new folder; removed by `removeFolders`. */
@@ -240,6 +241,19 @@ describe("the driver file besides", function () {
       assert.equal((await driver.read("main/log/r/1", undefined)).length, 10);
       assert.equal((await driver.list("main/")).objects.length, 1);
       assert.equal(await put(driver, "main/log/r/1", testBytes(10)), false);
+    }
+  });
+
+  it("leaves out folders that it may not read where it lists all, and nowhere else", async () => {
+    for (const key of ["main/runs/r", "other/runs/r", "zoo"]) await put(driver, key, testBytes(1));
+    for (const [closed, prefix, found] of [
+      ["other", "", "resolved main/runs/r zoo"],
+      ["other", "other/", "denied"],
+      ["runs", "", "resolved zoo"],
+      ["runs", "main/", "denied"],
+    ] as const) {
+      const limits = `export CLOSED_FOLDERS=${closed} NODE_OPTIONS='--import=${CLOSED_FOLDERS}'`;
+      assert.equal((await work(limits, "list", root, prefix)).split(" file://")[0], found, `${closed}, listing ${prefix}`);
     }
   });
 

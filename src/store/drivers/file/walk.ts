@@ -10,6 +10,9 @@ import { codeOf, readdir } from "./io.ts";
  *
  * A folder takes part in the order as `name/`, so that `a-b` comes before `a/b`: all keys in it start so, and no other does.
  *
+ * A folder that is closed to us is an error if it, or one above it, was asked for by `prefix`; else it is somebody else's and left out:
+ * at the top of a file system are such as `lost+found`.
+ *
  * `hidden`: a folder of the root that holds no keys.
  */
 export async function* walkKeys(
@@ -32,7 +35,7 @@ export async function* walkKeys(
 
   async function* walk(folder: string): AsyncGenerator<string, void, void> {
     const keys: string[] = [];
-    for (const entry of await readFolder(join(root, folder))) {
+    for (const entry of await readFolder(join(root, folder), start === "" && folder !== "")) {
       if (entry.isFile()) {
         const key = folder + entry.name;
         if (key.startsWith(prefix) && isAfter(key)) keys.push(key);
@@ -53,13 +56,14 @@ export async function* walkKeys(
   }
 }
 
-/** What is in a folder; nothing if there is none (any more). */
-async function readFolder(path: string): Promise<Dirent[]> {
+/** What is in a folder; nothing if there is none (any more), or if it may be kept from us and is. */
+async function readFolder(path: string, mayBeClosed: boolean): Promise<Dirent[]> {
   try {
     return await readdir(path, { withFileTypes: true });
   } catch (error) {
     const code = codeOf(error);
     if (code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG") return [];
+    if (mayBeClosed && (code === "EACCES" || code === "EPERM")) return [];
     throw error;
   }
 }
