@@ -165,7 +165,8 @@ class _Sink:
         self._file: Incoming | None = None
         self.files = 0
         self.bytes = 0
-        # Entries and bytes that came over the wire, for those who ask whether something got ahead.
+        # Entries that are through and bytes that came, for those who ask whether something got ahead. A header alone is no progress:
+        # it comes again each time.
         self.received = 0
         # The last entry that is complete.
         self.last = ""
@@ -206,12 +207,11 @@ class _Sink:
 
     def _begin(self, header: entries.EntryHeader) -> None:
         path = self._relative(header.path)
-        self.received += 1
         if header.type == entries.ENTRY_TYPE_FOLDER:
             # The folder that was asked for is the local path, which keeps its mode.
             if path:
                 self._tree.add_folder(path, header.mode if header.HasField("mode") else None)
-            self.last = header.path
+            self._through(header.path)
         elif header.type == entries.ENTRY_TYPE_LINK:
             partial = Wanted(header.path, 0, 0, 0, None).partial
             self._tree.add_link(path, header.link_target, partial)
@@ -257,8 +257,12 @@ class _Sink:
             self._file = Incoming(self._tree.place(self._relative(self._wanted.path)), self._wanted, self._offset)
         return self._file
 
-    def _done(self, path: str, size: int) -> None:
+    def _through(self, path: str) -> None:
         self.last = path
+        self.received += 1
+
+    def _done(self, path: str, size: int) -> None:
+        self._through(path)
         self.files += 1
         self.bytes += size
         self._on_bytes(self.bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Protocol
@@ -152,15 +153,15 @@ class _Upload:
             committed = self._look()
         else:
             self._greet()
-        damaged = 0
+        damaged: Counter[str] = Counter()
         while committed is None:
             try:
                 return self._attempt()
             except grpc.RpcError as error:
                 failure = failure_of(error)
                 path = _damaged_path(failure)
-                if path is not None and damaged + 1 < DAMAGED_FILE_SENDS:
-                    damaged += 1
+                if path is not None and damaged[path] + 1 < DAMAGED_FILE_SENDS:
+                    damaged[path] += 1
                     self._plan.again(path)
                 elif not self._patience.wait(failure):
                     raise self._connection.error(failure, "upload") from error
