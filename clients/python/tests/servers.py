@@ -53,6 +53,11 @@ class Server:
             raise AssertionError(f"the server did not start: {(self.folder / 'server.log').read_text()}")
         watchdog.cancel()
 
+    def send_signal(self, which: int) -> None:
+        """Sends it a signal, and doesn't wait."""
+        if self._process is not None:
+            self._process.send_signal(which)
+
     def kill(self, how: int = signal.SIGKILL) -> None:
         """Ends it, and returns when it has ended."""
         if self._process is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -207,5 +209,25 @@ def test_a_time_limit_of_the_callers(own_server: Server) -> None:
             await client.upload_bytes(b"1", "a", run="r")
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(client.upload_bytes(waiting(), "a", run="r"), 0.3)
+
+    asyncio.run(main())
+
+
+def test_a_file_whose_read_was_cancelled_can_be_sought_and_read(own_server: Server) -> None:
+    content = os.urandom(24 * MIB)
+
+    async def main() -> None:
+        async with AsyncClient(own_server.url) as client:
+            await client.upload_bytes(content, "a", run="r")
+            async with await client.open("a", run="r") as file:
+                assert await file.read(MIB) == content[:MIB]
+                own_server.send_signal(signal.SIGSTOP)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(file.read(), 0.3)
+                own_server.send_signal(signal.SIGCONT)
+                with pytest.raises(artifacts.ArtifactsDownloadError, match='reading "a" was interrupted'):
+                    await file.read(1)
+                await file.seek(MIB)
+                assert await file.read() == content[MIB:]
 
     asyncio.run(main())

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from dstack import artifacts
-from dstack.artifacts import Client
+from dstack.artifacts import Client, _read
+from dstack.artifacts._chunks import Received
 from dstack.artifacts.v1 import artifacts_pb2 as pb
 from servers import Proxy, Server
 
@@ -101,6 +102,49 @@ def test_a_stream_that_can_be_read_once_survives_a_restart_of_the_server(own_ser
             if len(got) == 40:
                 restart(own_server)()
         assert b"".join(got) == b"".join(blocks)
+
+
+def test_a_file_object_that_failed_says_why_until_it_is_sought(own_server: Server) -> None:
+    # Reading on would leave out what the read that failed had got.
+    content = os.urandom(24 * MIB)
+    with Client(own_server.url, timeout=0.5) as client:
+        client.upload_bytes(content, "f", run="r")
+        with client.open("f", run="r") as file:
+            assert file.read(MIB) == content[:MIB]
+            own_server.kill()
+            with pytest.raises(artifacts.ArtifactsDownloadError, match=r"no server at|was lost") as first:
+                file.read()
+            own_server.start()
+            with pytest.raises(artifacts.ArtifactsDownloadError) as second:
+                file.read(1)
+            assert str(second.value) == str(first.value)
+            position = file.tell()
+            assert position >= MIB
+            file.seek(position)
+            assert file.read(1) == content[position : position + 1]
+            file.seek(MIB)
+            assert file.read() == content[MIB:]
+
+
+def test_a_file_object_whose_read_was_interrupted_says_so_until_it_is_sought(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = os.urandom(8 * MIB)
+    client.upload_bytes(content, "f", run="r")
+    take = _read._Reader.take
+
+    def interrupted(self: _read._Reader, message: Received) -> bytes | None:
+        if self.position >= 4 * MIB:
+            raise KeyboardInterrupt
+        return take(self, message)
+
+    with client.open("f", run="r") as file:
+        with monkeypatch.context() as patched:
+            patched.setattr(_read._Reader, "take", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                file.read()
+        with pytest.raises(artifacts.ArtifactsDownloadError, match='reading "f" was interrupted'):
+            file.read()
+        file.seek(0)
+        assert file.read() == content
 
 
 @pytest.mark.parametrize("cut", [1000, 30 * MIB, LARGE])

@@ -35,9 +35,14 @@ class Cancellation:
         for call in calls:
             call.cancel()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the caller is gone."""
+        return self._event.is_set()
+
     def check(self) -> None:
         """Raises `Cancelled` if the caller is gone."""
-        if self._event.is_set():
+        if self.is_cancelled:
             raise Cancelled
 
     def sleep(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ import grpc
 
 from ._chunks import Received
 from ._connection import Connection
-from ._errors import ArtifactsDownloadError
+from ._errors import ArtifactsDownloadError, DstackError
 from ._messages import nanoseconds_of
 from ._paths import quote
 from ._receive import receive
@@ -152,7 +152,11 @@ def entry_of(entry: entries.Entry) -> Entry:
 
 
 class ArtifactFile(io.RawIOBase):
-    """A file in a run, for reading: what is read one after the other comes from one stream; after a `seek` elsewhere another is begun."""
+    """
+    A file in a run, for reading: what is read one after the other comes from one stream; after a `seek` elsewhere another is begun. A read
+    that failed fails again until a `seek`: the buffer before this file has dropped what it had got until then, and reading on would leave
+    that out.
+    """
 
     def __init__(self, connection: Connection, pinned: Pinned, path: str) -> None:
         self._connection = connection
@@ -163,6 +167,7 @@ class ArtifactFile(io.RawIOBase):
         self._stream: Generator[bytes, None, None] | None = None
         self._stream_position = 0
         self._rest = memoryview(b"")
+        self._failure: DstackError | None = None
         self.entry = find_file(connection, pinned, path)
         self._size = self.entry.size or 0
 
@@ -184,6 +189,7 @@ class ArtifactFile(io.RawIOBase):
         if start + offset < 0:
             raise ValueError(f"position {start + offset} is before the file's begin")
         self._position = start + offset
+        self._failure = None
         return self._position
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -191,7 +197,15 @@ class ArtifactFile(io.RawIOBase):
         target = memoryview(buffer).cast("B")
         if not target or self._position >= self._size:
             return 0
-        block = self._next_block()
+        if self._failure is not None:
+            raise self._failure
+        try:
+            block = self._next_block()
+        except BaseException as error:
+            self._end_stream()
+            interrupted = ArtifactsDownloadError(f"reading {quote(self.name)} was interrupted: seek to where it is to go on")
+            self._failure = error if isinstance(error, DstackError) else interrupted
+            raise
         count = min(len(target), len(block))
         target[:count] = block[:count]
         self._rest = block[count:]

@@ -73,7 +73,7 @@ class AsyncFile:
         Raises:
             ArtifactsDownloadError: They can't be read, or are not those that were uploaded.
         """
-        return await on_thread(self._threads, self._cancellation, lambda: self._file.read(size))
+        return await self._do(lambda: self._file.read(size))
 
     async def readinto(self, buffer: bytearray | memoryview) -> int:
         """Reads on into a buffer.
@@ -87,7 +87,7 @@ class AsyncFile:
         Raises:
             ArtifactsDownloadError: As for `read`.
         """
-        return await on_thread(self._threads, self._cancellation, lambda: self._file.readinto(buffer))
+        return await self._do(lambda: self._file.readinto(buffer))
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Goes to a position; nothing is read for it.
@@ -102,7 +102,7 @@ class AsyncFile:
         Raises:
             ValueError: It is before the begin.
         """
-        return await on_thread(self._threads, self._cancellation, lambda: self._file.seek(offset, whence))
+        return await self._do(lambda: self._file.seek(offset, whence))
 
     def tell(self) -> int:
         """Tells the position.
@@ -119,6 +119,12 @@ class AsyncFile:
             Nothing.
         """
         await on_thread(self._threads, Cancellation(), self._file.close)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        # All reads of one stream have the same, since it is the stream's call that it ends.
+        if self._cancellation.is_cancelled:
+            self._cancellation = Cancellation()
+        return await on_thread(self._threads, self._cancellation, work)
 
     async def __aenter__(self) -> AsyncFile:
         return self
