@@ -159,6 +159,70 @@ def test_what_a_user_may_not_do(open_server: Server, work: Path) -> None:
     ], done.stderr
 
 
+@pytest.fixture
+def mine(work: Path) -> Path:
+    """A folder of the user of `as_nobody`."""
+    for folder in (work, *work.parents[:2]):
+        folder.chmod(0o755)
+    (work / "mine").mkdir()
+    if os.getuid() == 0:
+        os.chown(work / "mine", NOBODY, NOBODY)
+    return work / "mine"
+
+
+def test_what_can_not_be_looked_at_is_fetched(open_server: Server, mine: Path, work: Path) -> None:
+    code = """
+        client.upload_bytes(b"1", "d/a", run="r")
+        client.upload_bytes(b"1", "b", run="r")
+        client.download("r", local_path="mine/out")
+        os.chmod("mine/out/d", 0o600)
+        client.download("r", local_path="mine/out")
+        print(open("mine/out/b").read(), oct(os.stat("mine/out/d").st_mode)[-3:])
+        os.chmod("mine/out", 0o600)
+        fails(lambda: client.download("r", local_path="mine/out"))
+    """
+    done = as_nobody(code, open_server.url, work)
+    assert done.stdout.splitlines() == [
+        "1 600",
+        'ArtifactsDownloadError "mine/out/b" may not be accessed: permission denied',
+    ], done.stderr
+
+
+def test_a_name_that_is_too_long_is_an_error_that_names_it(client: Client, work: Path) -> None:
+    (work / "a").write_bytes(b"1")
+    client.upload("a", run="r")
+    with pytest.raises(artifacts.ArtifactsDownloadError, match='x…" has a name that is too long'):
+        client.download("r", artifact_path="a", local_path="x" * 256)
+
+
+def test_another_download_that_makes_the_folders_read_only_first(open_server: Server, mine: Path, work: Path) -> None:
+    code = """
+        os.makedirs("mine/in/d/e")
+        for name in ("a", "b", "e/f", "e/g", "h"):
+            open(f"mine/in/d/{name}", "w").write(name)
+        os.symlink("a", "mine/in/d/l")
+        os.makedirs("mine/in/d/m/n")
+        open("mine/in/d/m/n/o", "w").write("o")
+        for folder in ("m/n", "m", "e", ""):
+            os.chmod(f"mine/in/d/{folder}", 0o555)
+        client.upload("mine/in", "", run="r", symlinks="preserve")
+        def other(done, total):
+            for folder in ("m/n", "m", "e", ""):
+                try:
+                    os.chmod(f"mine/out/d/{folder}", 0o555)
+                except FileNotFoundError:
+                    pass
+        from dstack.artifacts import _progress
+        _progress.REPORT_SECONDS = 0
+        print(client.download("r", local_path="mine/out", progress=other).files)
+    """
+    done = as_nobody(code, open_server.url, work)
+    assert done.stdout == "7\n", done.stderr
+    subprocess.run(["diff", "-r", "--no-dereference", "mine/in", "mine/out"], check=True)
+    for folder in ("d", "d/e", "d/m", "d/m/n"):
+        assert stat.S_IMODE((mine / "out" / folder).stat().st_mode) == 0o555
+
+
 def test_a_download_that_fails_leaves_the_modes_of_folders_as_they_were(client: Client, work: Path) -> None:
     for name in ("a", "b"):
         (work / "in/d").mkdir(parents=True, exist_ok=True)
@@ -312,6 +376,20 @@ def test_two_downloads_to_one_folder_at_once(client: Client, server: Server, pro
     assert [path.name for path in (work / "out").iterdir()] == ["a"]
 
 
+def test_a_folder_that_another_download_makes_at_the_same_time(client: Client, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.upload_bytes(b"1", "d/e/a", run="r")
+    mkdir = os.mkdir
+
+    def twice(path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        if dir_fd is not None:
+            mkdir(path, mode, dir_fd=dir_fd)
+        mkdir(path, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", twice)
+    client.download("r", local_path="out")
+    assert (work / "out/d/e/a").read_bytes() == b"1"
+
+
 def test_many_processes_that_download_to_one_folder(client: Client, server: Server, project: str, work: Path) -> None:
     (work / "in").mkdir()
     for name in ("a", "b", "c"):
@@ -358,6 +436,7 @@ def test_a_file_whose_partial_is_taken_away_comes_again(
     client.download("r", local_path="out", progress=progress)
     assert acted
     assert (work / "out/a").read_bytes() == content
+    assert os.listdir(work / "out") == ["a"]
 
 
 def test_a_download_whose_first_write_fails_says_why_and_leaves_nothing(client: Client, server: Server, project: str, work: Path) -> None:

@@ -74,10 +74,10 @@ class Found:
 
 def find(place: Place, wanted: Wanted) -> Found | None:
     """Looks for a file. What can't be looked at doesn't count: writing will say why."""
-    found = place.stat()
+    found = place.look()
     if is_ours(found) and found.st_size == wanted.size and _crc32c_at(place, wanted.size) == wanted.crc32c:
         return Found(wanted.size, True)
-    partial = place.beside(wanted.partial).stat()
+    partial = place.beside(wanted.partial).look()
     # More than the file has is nothing that we wrote.
     if is_ours(partial) and 0 < partial.st_size <= wanted.size:
         return Found(partial.st_size, False)

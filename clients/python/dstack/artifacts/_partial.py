@@ -23,11 +23,11 @@ def open_partial(partial: Place, size: int) -> int:
     """Opens the partial file of a file of `size` bytes, or makes it; what can't be one makes way."""
     while True:
         try:
-            return os.open(partial.name, _NEW_FILE, 0o600, dir_fd=partial.folder)
+            return partial.open(_NEW_FILE, 0o600)
         except FileExistsError:
             pass
         try:
-            file = os.open(partial.name, os.O_RDWR | OPEN_FILE, dir_fd=partial.folder)
+            file = partial.open(os.O_RDWR | OPEN_FILE)
         except FileNotFoundError:
             # Another process has given it its name.
             continue

@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ._errors import ArtifactsDownloadError, DstackError
 from ._paths import link_problem, quote
@@ -18,6 +19,8 @@ from ._system import describe
 
 _OWNER_RWX = 0o700
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,32 @@ class Place:
     folder: int
     name: str
     shown: str
+    # Lets the owner write to the folder, and tells whether that is new. None where nothing is to be changed.
+    unlock: Callable[[int], bool] | None = None
+
+    def look(self) -> os.stat_result | None:
+        """What is there, not followed if it is a link; None if nothing, or nothing that can be looked at."""
+        try:
+            return _lstat(self.name, self.folder)
+        except OSError:
+            return None
 
     def stat(self) -> os.stat_result | None:
-        """What is there, not followed if it is a link; None if nothing."""
-        return _lstat(self.name, self.folder)
+        """The same, but for what can't be looked at, which is an error."""
+        return self.permitted(lambda: _lstat(self.name, self.folder))
 
     def beside(self, name: str) -> Place:
         """Another name in the same folder."""
-        return Place(self.folder, name, os.path.join(os.path.dirname(self.shown), name))
+        return Place(self.folder, name, os.path.join(os.path.dirname(self.shown), name), self.unlock)
+
+    def open(self, flags: int, mode: int = 0) -> int:
+        """Opens or makes a file."""
+        return self.permitted(lambda: os.open(self.name, flags, mode, dir_fd=self.folder))
 
     def remove(self) -> None:
         """Makes sure that no file or link is there."""
         with suppress(FileNotFoundError):
-            os.unlink(self.name, dir_fd=self.folder)
+            self.permitted(lambda: os.unlink(self.name, dir_fd=self.folder))
 
     def refuse_folder(self) -> None:
         """Fails if a folder is there."""
@@ -49,7 +65,19 @@ class Place:
 
     def rename_to(self, final: Place) -> None:
         """Replaces what is at `final`."""
-        os.rename(self.name, final.name, src_dir_fd=self.folder, dst_dir_fd=final.folder)
+        self.permitted(lambda: os.rename(self.name, final.name, src_dir_fd=self.folder, dst_dir_fd=final.folder))
+
+    def permitted(self, act: Callable[[], T]) -> T:
+        """
+        Does what the folder must permit. Another download to it may have ended meanwhile, and have given it a mode that doesn't: the folder
+        gets that again in the end.
+        """
+        try:
+            return act()
+        except PermissionError as error:
+            if error.errno != errno.EACCES or self.unlock is None or not self.unlock(self.folder):
+                raise
+        return act()
 
 
 class Tree:
@@ -70,13 +98,13 @@ class Tree:
 
     def is_empty(self) -> bool:
         """Whether there is nothing at all."""
-        with os.scandir(self._folders[0][1]) as entries:
+        with failing(self._root), os.scandir(self._folders[0][1]) as entries:
             return next(entries, None) is None
 
     def place(self, path: str) -> Place:
         """Where an entry goes, its folders made. Good until the next one is asked for."""
         parent, _, name = path.rpartition("/")
-        return Place(self._enter(parent), name, self._shown(path))
+        return Place(self._enter(parent), name, self._shown(path), self._unlock)
 
     def look(self, path: str) -> Place | None:
         """The same where the folders are there; None where they aren't, or where a link is in the way."""
@@ -115,7 +143,7 @@ class Tree:
             while not _is_link_to(final, target):
                 place.remove()
                 with suppress(FileExistsError):
-                    os.symlink(target, partial, dir_fd=final.folder)
+                    place.permitted(lambda: os.symlink(target, partial, dir_fd=final.folder))
                     with suppress(FileNotFoundError):
                         place.rename_to(final)
 
@@ -124,8 +152,10 @@ class Tree:
         for path, mode in sorted(self._modes.items(), key=lambda item: item[0].count("/"), reverse=True):
             folder = self._enter(path)
             with failing(self._shown(path)):
-                # A folder has setgid and the like from whoever made it, or inherits them.
-                os.chmod(folder, os.stat(folder).st_mode & 0o7000 | mode)
+                found = os.stat(folder).st_mode
+                if found & 0o777 != mode:
+                    # A folder has setgid and the like from whoever made it, or inherits them.
+                    os.chmod(folder, found & 0o7000 | mode)
 
     def give_up(self) -> None:
         """The same for a download that failed, whose error goes before those here."""
@@ -152,23 +182,42 @@ class Tree:
     def _open(self, path: str, parent: int) -> int:
         """Opens a folder, which is made if need be."""
         name, shown = path.rpartition("/")[2], quote(self._shown(path))
-        found = _lstat(name, parent)
+        place = Place(parent, name, self._shown(path), self._unlock)
+        found = place.stat()
         if found is None:
-            os.mkdir(name, dir_fd=parent)
-        elif stat.S_ISLNK(found.st_mode):
+            # Another download may be at the same.
+            with suppress(FileExistsError):
+                place.permitted(lambda: os.mkdir(name, dir_fd=parent))
+            found = place.stat()
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        if stat.S_ISLNK(found.st_mode):
             raise ArtifactsDownloadError(f"{shown} is a link: nothing is written through links")
-        elif not stat.S_ISDIR(found.st_mode):
+        if not stat.S_ISDIR(found.st_mode):
             raise ArtifactsDownloadError(f"{shown} is not a folder, but the run has one there")
-        elif found.st_mode & _OWNER_RWX != _OWNER_RWX:
+        if found.st_mode & _OWNER_RWX != _OWNER_RWX:
             # A folder of an earlier download may have been made read-only by its mode, which it gets back in the end.
             os.chmod(name, stat.S_IMODE(found.st_mode) | _OWNER_RWX, dir_fd=parent)
-            self._modes[path] = found.st_mode & 0o777
+            self._modes.setdefault(path, found.st_mode & 0o777)
         try:
             return os.open(name, _OPEN_FOLDER, dir_fd=parent)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise ArtifactsDownloadError(f"{shown} is a link: nothing is written through links") from error
             raise
+
+    def _unlock(self, folder: int) -> bool:
+        path = next((path for path, descriptor in self._folders if descriptor == folder), "")
+        mode = stat.S_IMODE(os.stat(folder).st_mode)
+        # The folder that was asked for keeps its mode.
+        if path == "" or mode & _OWNER_RWX == _OWNER_RWX:
+            return False
+        try:
+            os.chmod(folder, mode | _OWNER_RWX)
+        except OSError:
+            return False
+        self._modes.setdefault(path, mode & 0o777)
+        return True
 
 
 @contextmanager
