@@ -195,6 +195,31 @@ def test_a_name_that_is_too_long_is_an_error_that_names_it(client: Client, work:
         client.download("r", artifact_path="a", local_path="x" * 256)
 
 
+def test_a_file_of_somebody_else_with_the_right_bytes(open_server: Server, mine: Path, work: Path) -> None:
+    """Nothing is set that is right already, and a file whose time can't be set is fetched."""
+    code = """
+        for name in ("a", "b", "c"):
+            client.upload_bytes(b"1", name, run="r")
+        client.download("r", local_path="mine/out")
+    """
+    done = as_nobody(code, open_server.url, work)
+    assert done.stderr == ""
+    inodes = {}
+    for file in (mine / "out").iterdir():
+        if os.getuid() == 0:
+            os.chown(file, 0, 0)
+        inodes[file.name] = file.stat().st_ino
+    os.utime(mine / "out/b", ns=(1, 1))
+    (mine / "out/c").chmod(0o604)
+    done = as_nobody('print(client.download("r", local_path="mine/out").files)', open_server.url, work)
+    assert done.stdout == "3\n", done.stderr
+    assert (mine / "out/a").stat().st_ino == inodes["a"]
+    assert (mine / "out/b").stat().st_mtime_ns != 1
+    assert stat.S_IMODE((mine / "out/c").stat().st_mode) == 0o644
+    for name in ("b", "c"):
+        assert (mine / "out" / name).stat().st_uid == (mine / "out").stat().st_uid
+
+
 def test_another_download_that_makes_the_folders_read_only_first(open_server: Server, mine: Path, work: Path) -> None:
     code = """
         os.makedirs("mine/in/d/e")

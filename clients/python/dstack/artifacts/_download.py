@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import grpc
 
 from ._chunks import Received
 from ._connection import Connection
-from ._errors import ArtifactsDownloadError
-from ._incoming import Found, Incoming, RefetchError, Wanted, adopt, find, wanted_of
+from ._errors import ArtifactsDownloadError, DstackError
+from ._incoming import Found, Incoming, RefetchError, Wanted, adopt, find, find_whole, wanted_of
 from ._paths import expand_home, is_within, path_problem, quote
 from ._progress import Progress, ShowProgress
 from ._receive import receive
@@ -55,8 +56,9 @@ def download_files(
                 try:
                     transfer.run(sink, tree.is_empty())
                 finally:
-                    # A file that was begun is left before the folder that it is in.
-                    sink.leave()
+                    # A file that was begun is left before the folder that it is in. What went wrong before goes before what does now.
+                    with suppress(DstackError):
+                        sink.leave()
             except BaseException:
                 tree.give_up()
                 raise
@@ -133,8 +135,8 @@ class _Transfer:
                             sink.take(message)
                 return
             except RefetchError as error:
-                self._note_refetch(error)
-                sink.forget(error.path)
+                if sink.forget(error):
+                    self._note_refetch(error)
             except grpc.RpcError as error:
                 sink.leave()
                 if sink.received > before:
@@ -187,10 +189,16 @@ class _Sink:
         """What need not be sent."""
         return [pb.HeldFile(path=path, length=found.length) for path, found in self._found.items()]
 
-    def forget(self, path: str) -> None:
-        """What is there of a file is no good."""
+    def forget(self, error: RefetchError) -> bool:
+        """What is there of a file is no good. Whether it must come again: somebody else may have finished it."""
+        wanted, file = self._wanted, self._file
         self._wanted = self._file = None
-        self._found.pop(path, None)
+        self._found.pop(error.path, None)
+        if file is not None:
+            file.close()
+        if wanted is not None and error.lost:
+            self._look_for_whole(wanted)
+        return error.path not in self._found
 
     def take(self, message: Received) -> None:
         """The next message."""
@@ -231,12 +239,10 @@ class _Sink:
             raise ArtifactsDownloadError("the server ended a file that it had not begun")
         found = self._found.get(wanted.path)
         if found is not None and found.whole and self._offset == wanted.size:
-            adopt(self._tree.place(self._relative(wanted.path)), wanted)
+            adopt(self._tree.place(self._relative(wanted.path)), wanted, found)
         else:
-            file = self._open()
-            self._file = None
-            file.finish()
-        self._wanted = None
+            self._open().finish()
+        self._wanted = self._file = None
         self._found.pop(wanted.path, None)
         self._done(wanted.path, wanted.size)
 
@@ -245,10 +251,19 @@ class _Sink:
         wanted, file = self._wanted, self._file
         self._wanted = self._file = None
         if wanted is not None and file is not None:
-            kept = file.leave()
             self._found.pop(wanted.path, None)
+            kept = file.leave()
             if kept:
-                self._found[wanted.path] = Found(kept, False)
+                self._found[wanted.path] = Found(kept)
+            else:
+                self._look_for_whole(wanted)
+
+    def _look_for_whole(self, wanted: Wanted) -> None:
+        place = self._tree.look(self._relative(wanted.path))
+        found = find_whole(place, wanted) if place is not None and wanted.size else None
+        if found is not None:
+            self._found[wanted.path] = found
+        self._tree.looked()
 
     def _open(self) -> Incoming:
         if self._wanted is None:

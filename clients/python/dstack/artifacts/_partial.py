@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TypeGuard
 
 import google_crc32c
@@ -22,28 +23,34 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FILE
 def open_partial(partial: Place, size: int) -> int:
     """Opens the partial file of a file of `size` bytes, or makes it; what can't be one makes way."""
     while True:
-        try:
+        with suppress(FileExistsError):
             return partial.open(_NEW_FILE, 0o600)
-        except FileExistsError:
-            pass
-        try:
-            file = partial.open(os.O_RDWR | OPEN_FILE)
-        except FileNotFoundError:
-            # Another process has given it its name.
-            continue
-        except OSError:
+        # If it is gone, another process has given it its name.
+        with suppress(FileNotFoundError):
+            file = open_begun(partial, size)
+            if file is not None:
+                return file
             partial.remove()
-            continue
-        found = os.fstat(file)
-        if is_ours(found) and found.st_size <= size:
-            return file
-        os.close(file)
-        partial.remove()
 
 
-def is_at(file: int, place: Place) -> bool:
-    """Whether the place has the file that is open."""
-    there, ours = place.stat(), os.fstat(file)
+def open_begun(partial: Place, size: int) -> int | None:
+    """Opens the partial file of a file of `size` bytes; None if what is there can't be one. Raises FileNotFoundError if nothing is."""
+    try:
+        file = partial.open(os.O_RDWR | OPEN_FILE)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return None
+    found = os.fstat(file)
+    if is_ours(found) and found.st_size <= size:
+        return file
+    os.close(file)
+    return None
+
+
+def is_at(ours: os.stat_result, place: Place) -> bool:
+    """Whether the place has that file, which is open: else another one could have its number."""
+    there = place.stat()
     return there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
