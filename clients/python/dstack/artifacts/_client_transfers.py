@@ -140,7 +140,8 @@ class Transfers(Connected):
             commit: One of the run's commits, from 1. Default: the newest.
 
         Returns:
-            A file object. It keeps to one commit. Reading raises ArtifactsDownloadError where bytes are not those that were uploaded.
+            A file object. It keeps to one commit. Reading raises ArtifactsDownloadError where bytes are not those that were uploaded. A
+            read that failed fails so again until a `seek`.
 
         Raises:
             RunNotFoundError: There is no such run or commit.
