@@ -237,15 +237,28 @@ def test_another_download_that_makes_the_folders_read_only_first(open_server: Se
                     os.chmod(f"mine/out/d/{folder}", 0o555)
                 except FileNotFoundError:
                     pass
-        from dstack.artifacts import _progress
+        from dstack.artifacts import _progress, _tree
         _progress.REPORT_SECONDS = 0
         print(client.download("r", local_path="mine/out", progress=other).files)
+
+        # One more ends each time right after the folder was made writable.
+        unlock = _tree.Tree._unlock
+        def unlock_for_nothing(tree, folder):
+            global more
+            done, more = unlock(tree, folder), more - 1
+            if more >= 0:
+                os.chmod(folder, 0o555)
+            return done
+        more = 3
+        _tree.Tree._unlock = unlock_for_nothing
+        print(client.download("r", local_path="mine/again", progress=lambda done, total: os.chmod("mine/again/d", 0o555)).files)
     """
     done = as_nobody(code, open_server.url, work)
-    assert done.stdout == "7\n", done.stderr
-    subprocess.run(["diff", "-r", "--no-dereference", "mine/in", "mine/out"], check=True)
-    for folder in ("d", "d/e", "d/m", "d/m/n"):
-        assert stat.S_IMODE((mine / "out" / folder).stat().st_mode) == 0o555
+    assert done.stdout == "7\n7\n", done.stderr
+    for out in ("out", "again"):
+        subprocess.run(["diff", "-r", "--no-dereference", "mine/in", f"mine/{out}"], check=True)
+        for folder in ("d", "d/e", "d/m", "d/m/n"):
+            assert stat.S_IMODE((mine / out / folder).stat().st_mode) == 0o555
 
 
 def test_a_download_that_fails_leaves_the_modes_of_folders_as_they_were(client: Client, work: Path) -> None:

@@ -18,6 +18,8 @@ from ._paths import link_problem, quote
 from ._system import describe
 
 _OWNER_RWX = 0o700
+# How often a folder is made writable for one step: so many other downloads to it may end right then, and make it read-only.
+_UNLOCKS = 8
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ class Place:
     folder: int
     name: str
     shown: str
-    # Lets the owner write to the folder, and tells whether that is new. None where nothing is to be changed.
+    # Lets the owner write to the folder, and tells whether he may. None where nothing is to be changed.
     unlock: Callable[[int], bool] | None = None
 
     def look(self) -> os.stat_result | None:
@@ -72,11 +74,12 @@ class Place:
         Does what the folder must permit. Another download to it may have ended meanwhile, and have given it a mode that doesn't: the folder
         gets that again in the end.
         """
-        try:
-            return act()
-        except PermissionError as error:
-            if error.errno != errno.EACCES or self.unlock is None or not self.unlock(self.folder):
-                raise
+        for _ in range(_UNLOCKS):
+            try:
+                return act()
+            except PermissionError as error:
+                if error.errno != errno.EACCES or self.unlock is None or not self.unlock(self.folder):
+                    raise
         return act()
 
 
@@ -210,13 +213,15 @@ class Tree:
         path = next((path for path, descriptor in self._folders if descriptor == folder), "")
         mode = stat.S_IMODE(os.stat(folder).st_mode)
         # The folder that was asked for keeps its mode.
-        if path == "" or mode & _OWNER_RWX == _OWNER_RWX:
+        if path == "":
             return False
-        try:
-            os.chmod(folder, mode | _OWNER_RWX)
-        except OSError:
-            return False
-        self._modes.setdefault(path, mode & 0o777)
+        # Else another download has done it right now.
+        if mode & _OWNER_RWX != _OWNER_RWX:
+            try:
+                os.chmod(folder, mode | _OWNER_RWX)
+            except OSError:
+                return False
+            self._modes.setdefault(path, mode & 0o777)
         return True
 
 
