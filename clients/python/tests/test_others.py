@@ -53,6 +53,27 @@ def test_what_others_finished_and_changed_is_theirs(size: int, at: int, client: 
     assert os.listdir(work / "out") == ["a"]
 
 
+def test_what_others_finished_while_the_last_bytes_were_written_keeps_mode_and_time(
+    client: Client, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(1000)
+    client.upload_bytes(content, "a", run="r")
+    pwrite = os.pwrite
+
+    def then_finish(file: int, block: memoryview, at: int) -> int:
+        written = pwrite(file, block, at)
+        if not (work / "theirs").exists():
+            partial_of(content, work / "out").rename(work / "theirs")
+            os.utime(work / "theirs", ns=(1, 1))
+        return written
+
+    monkeypatch.setattr(os, "pwrite", then_finish)
+    client.download("r", local_path="out")
+    theirs = (work / "theirs").stat()
+    assert (stat.S_IMODE(theirs.st_mode), theirs.st_mtime_ns) == (0o600, 1)
+    assert (work / "out/a").read_bytes() == content
+
+
 def test_what_others_finished_is_not_fetched_any_further(
     client: Client, server: Server, project: str, proxy: Callable[..., Proxy], work: Path
 ) -> None:

@@ -264,11 +264,14 @@ class Incoming:
         return True
 
     def _give(self, file: int) -> bool:
-        """Whether the file, which was ours right before, has its name from us."""
+        """Whether the file has its name from us."""
+        ours = os.fstat(file)
+        # Writing what came last can have taken long.
+        if not is_at(ours, self._partial):
+            return False
         if self.length != self._wanted.size or self._crc32c != self._wanted.crc32c:
             self._partial.remove()
             raise _damaged(self._wanted)
-        ours = os.fstat(file)
         _set_attributes(file, ours, self._wanted)
         # Another process may have given the file its name and begun a new one, which must not be taken for ours.
         is_there = is_at(ours, self._partial)
