@@ -11,8 +11,12 @@ import type { Objects } from "./objects.ts";
 import { type TagLog, tagNotFound } from "./tags.ts";
 import type { Reference } from "./types.ts";
 
-/** Views that are kept open; each holds its manifests' inline blocks. */
-const OPEN_VIEWS = 32;
+/** Memory for views that are kept open: each holds its manifests' inline blocks, as bytes, and its indexes once it was looked into. */
+const OPEN_VIEWS_BYTES = 16 * 1024 * 1024;
+/** What a view takes beside that, about: its layers, and the totals that were asked of it. */
+const VIEW_COST_BYTES = 16 * 1024;
+/** An index takes so many times its bytes in memory. */
+const INDEX_COST = 4;
 
 export interface Layers {
   readonly snapshot: { readonly seq: number; readonly value: Snapshot } | undefined;
@@ -40,7 +44,7 @@ export interface Views {
 }
 
 export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerOf: (project: string) => ObjectReader): Views {
-  const open = new LruCache<string, Promise<View>>(OPEN_VIEWS);
+  const open = new LruCache<string, Promise<View>>(OPEN_VIEWS_BYTES);
 
   const views: Views = {
     async state(project, run) {
@@ -69,12 +73,14 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
 
     at(project, run, seq) {
       const key = `${project}/${run}@${seq}`;
-      let view = open.get(key);
-      if (!view) {
-        view = load(project, run, seq);
-        open.set(key, view);
-        view.catch(() => open.delete(key));
-      }
+      const kept = open.get(key);
+      if (kept) return kept;
+      const view: Promise<View> = load(project, run, seq).then(({ opened, weight }) => {
+        if (open.get(key) === view) open.set(key, view, weight);
+        return opened;
+      });
+      open.set(key, view, VIEW_COST_BYTES);
+      view.catch(() => open.delete(key));
       return view;
     },
 
@@ -94,11 +100,12 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
     },
   };
 
-  async function load(project: string, run: string, seq: number): Promise<View> {
+  async function load(project: string, run: string, seq: number): Promise<{ opened: View; weight: number }> {
     const { snapshot, newer } = await views.layers(project, run, seq);
     const layers = [...newer.map(({ manifest }) => manifest), ...(snapshot?.value.layers ?? [])];
     const known = snapshot && { layersFromIndex: newer.length, files: Number(snapshot.value.files), bytes: Number(snapshot.value.bytes) };
-    return openView(layers, readerOf(project), known ? { knownTotals: known } : {});
+    const opened = openView(layers, readerOf(project), known ? { knownTotals: known } : {});
+    return { opened, weight: layers.reduce((sum, layer) => sum + weightOf(layer), VIEW_COST_BYTES) };
   }
 
   async function newestSnapshot(project: string, run: string, seq: number, deletedSeq: number): Promise<Layers["snapshot"]> {
@@ -124,6 +131,11 @@ async function undamaged<T>(value: Promise<T | undefined>): Promise<T | undefine
     if (error instanceof StoreError && error.kind === "damaged") return undefined;
     throw error;
   }
+}
+
+function weightOf({ content }: Manifest): number {
+  if (content.case === "index") return Number(content.value.length) * INDEX_COST;
+  return content.case === "block" ? content.value.length : 0;
 }
 
 function commitOf({ seq, entry }: Logged): { seq: number; manifest: Manifest }[] {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { fromBinary } from "@bufbuild/protobuf";
-import { LogEntrySchema, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { BlockSchema, LogEntrySchema, type Manifest, TagEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { ArtifactsFailure } from "../../src/artifacts/errors.ts";
 import { isOurs } from "../../src/artifacts/keys.ts";
 import type { Artifacts, Committed } from "../../src/artifacts/types.ts";
@@ -321,11 +321,7 @@ export class World {
     for (const { entry } of this.#log(run).slice(0, seq)) {
       if (entry.change.case === "deletion") view = {};
       if (entry.change.case !== "commit") continue;
-      const added = this.#filesOf(
-        entry.id,
-        entry.change.value.manifest?.content.value as { entries?: { path: string }[] } | undefined,
-        run,
-      );
+      const added = this.#filesOf(entry.id, entry.change.value.manifest);
       const kept = Object.entries(view).filter(([old]) => !Object.keys(added).some((path) => isWithin(old, path) || isWithin(path, old)));
       view = { ...Object.fromEntries(kept), ...added };
     }
@@ -400,11 +396,12 @@ export class World {
   }
 
   // A copy brings what its source showed; its manifest says which paths, and each content names its path and upload.
-  #filesOf(id: string, block: { entries?: { path: string; crc32c?: number }[] } | undefined, _run: string): Files & Record<string, string> {
+  #filesOf(id: string, manifest: Manifest | undefined): Files & Record<string, string> {
     const own = this.#files.get(id);
     if (own) return own as Record<string, string>;
     const known = [...this.#files.values()];
-    return Object.fromEntries((block?.entries ?? []).map(({ path, crc32c }) => [path, this.#contentOf(path, crc32c as number, known)]));
+    const { entries } = fromBinary(BlockSchema, manifest?.content.case === "block" ? manifest.content.value : new Uint8Array());
+    return Object.fromEntries(entries.map(({ path, crc32c }) => [path, this.#contentOf(path, crc32c, known)]));
   }
 
   #contentOf(path: string, crc: number, known: readonly Files[]): string {

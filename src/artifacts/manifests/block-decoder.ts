@@ -3,7 +3,6 @@
  * path, or skips a folder, needs a few paths of the hundreds that a block has.
  */
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import type { Block } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import type { LayerEntry, StoredExtent } from "./types.ts";
 
 const TYPES = ["trace", "file", "folder", "link", "trace"] as const;
@@ -65,11 +64,6 @@ export function openBlock(bytes: Uint8Array): Entries {
   };
 }
 
-/** Entries that are decoded already. */
-export function decoded(entries: readonly LayerEntry[]): Entries {
-  return { length: entries.length, path: (i) => (entries[i] as LayerEntry).path, entry: (i) => entries[i] as LayerEntry };
-}
-
 /** The data objects that a block's entries lie in, without decoding the entries. */
 export function decodeObjects(bytes: Uint8Array): string[] {
   const reader = new BinaryReader(bytes);
@@ -80,22 +74,6 @@ export function decodeObjects(bytes: Uint8Array): string[] {
     else reader.skip(wireType, field);
   }
   return objects;
-}
-
-/** The entries of a block that is a message already. */
-export function entriesOf({ entries, objects }: Block): LayerEntry[] {
-  return entries.map((entry) =>
-    entryOf({
-      ...entry,
-      size: Number(entry.size),
-      extents: entry.extents.map(({ object, offset, length, crc32c }) => ({
-        object: objects[object] ?? "",
-        offset: Number(offset),
-        length: Number(length),
-        crc32c,
-      })),
-    }),
-  );
 }
 
 function entryOf({ path, kind, size, mode, mtimeNs, crc32c, linkTarget, hidesOlder, extents }: Fields): LayerEntry {

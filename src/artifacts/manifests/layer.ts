@@ -2,7 +2,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { type BlockSummary, IndexSchema, type Location, type Manifest } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { LruCache } from "../../lib/lru-cache.ts";
-import { decoded, type Entries, entriesOf, openBlock } from "./block-decoder.ts";
+import { type Entries, openBlock } from "./block-decoder.ts";
 import type { ObjectReader, StretchLocation } from "./types.ts";
 
 /** Bytes of the blocks and of the indexes that are kept open, of all manifests together; an index takes some four times as much. */
@@ -44,12 +44,17 @@ export async function openLayer(manifest: Manifest, reader: ObjectReader, option
     const blocks = await loadIndex(content.value, reader, options);
     return { blocks, block: (i, signal) => loadBlock(blocks[i] as BlockRange, reader, { ...options, signal }) };
   }
-  const entries = content.case === "block" ? entriesOf(content.value) : [];
-  const firstPath = entries[0]?.path;
-  const lastPath = entries.at(-1)?.path;
-  if (firstPath === undefined || lastPath === undefined) return { blocks: [], block: () => decoded([]) };
-  const range = { firstPath, lastPath, files: Number(manifest.files), bytes: Number(manifest.bytes), entries: entries.length };
-  return { blocks: [range], block: () => decoded(entries) };
+  const entries = openBlock(content.case === "block" ? content.value : new Uint8Array());
+  const { length } = entries;
+  if (length === 0) return { blocks: [], block: () => entries };
+  const range = {
+    firstPath: entries.path(0),
+    lastPath: entries.path(length - 1),
+    files: Number(manifest.files),
+    bytes: Number(manifest.bytes),
+    entries: length,
+  };
+  return { blocks: [range], block: () => entries };
 }
 
 /** What an index lists. */

@@ -9,7 +9,7 @@ const READS_AT_ONCE = 8;
 
 /** The keys of all objects that a manifest needs: of its index, its blocks and its files' bytes; some of them more than once. */
 export async function* manifestLocations({ content }: Manifest, reader: ObjectReader): AsyncGenerator<string, void, undefined> {
-  if (content.case === "block") yield* content.value.objects;
+  if (content.case === "block") yield* decodeObjects(content.value);
   if (content.case !== "index") return;
   yield content.value.key;
   const reading: Promise<Uint8Array>[] = [];

@@ -1,7 +1,6 @@
 /** Writes entries that come in order as a manifest: inline while it is small, else blocks in objects and an index. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import {
-  BlockSchema,
   type BlockSummary,
   BlockSummarySchema,
   IndexSchema,
@@ -121,8 +120,7 @@ export class SortedWriter {
     }
     const [only] = this.#waiting;
     if (blocks.length === 0 || (blocks.length === 1 && only && only.bytes.length <= this.#limits.inlineBytes)) {
-      const value = only ? fromBinary(BlockSchema, only.bytes) : create(BlockSchema);
-      return create(ManifestSchema, { ...counts, content: { case: "block", value } });
+      return create(ManifestSchema, { ...counts, content: { case: "block", value: only?.bytes ?? new Uint8Array() } });
     }
     await this.#putBlocks();
     const index = toBinary(IndexSchema, create(IndexSchema, { blocks }));
