@@ -117,7 +117,6 @@ export class DataWriter implements Holder {
   /** Ends the file. Its bytes are durable only after `flush`. */
   end(): { size: number; crc32c: number; extents: readonly StoredExtent[] } {
     this.#closeExtent();
-    if ((this.#object?.footer.pieceCount ?? 0) >= OBJECT_PIECES) this.handOn();
     const result = { size: this.#filePosition, crc32c: this.#fileCrc, extents: this.#extents };
     this.#file = undefined;
     return result;
@@ -215,6 +214,7 @@ export class DataWriter implements Holder {
     const piece: Piece = { $typeName: PieceSchema.typeName, path, try: attempt, mtimeNs, fileOffset, length: BigInt(length), crc32c };
     if (size !== undefined) piece.size = BigInt(size);
     this.#object.footer.add(piece);
+    if (this.#object.footer.pieceCount >= OBJECT_PIECES) this.handOn();
   }
 
   async #put(object: OpenObject): Promise<void> {
