@@ -3,7 +3,7 @@
 import { combineCrc32c, crc32c } from "../lib/crc32c.ts";
 import { checkName } from "./check.ts";
 import type { Context } from "./context.ts";
-import { addPieces, type Piece, readPieces } from "./downloads/pieces.ts";
+import { type Piece, planPieces, readPieces, type Wanted } from "./downloads/pieces.ts";
 import type { ReadAhead } from "./downloads/read-ahead.ts";
 import type { StoredEntry } from "./manifests/index.ts";
 import type { CallContext, Reference, VerifyEvent } from "./types.ts";
@@ -11,7 +11,7 @@ import type { CallContext, Reference, VerifyEvent } from "./types.ts";
 /** How often progress is told, in milliseconds. */
 const PROGRESS_MS = 1000;
 
-interface Checked {
+interface Checked extends Wanted {
   readonly entry: StoredEntry;
   left: number;
   crc: number;
@@ -33,14 +33,14 @@ export async function* verify(
   // Files without bytes have nothing that could be damaged.
   const pieces = (async function* (): AsyncGenerator<readonly Piece<Checked>[], void, undefined> {
     for await (const batch of view.entries(signal ? { signal } : {})) {
-      const some: Piece<Checked>[] = [];
+      const some: Checked[] = [];
       for (const entry of batch) {
         const size = entry.size ?? 0;
         if (entry.type === "folder") continue;
         if (size === 0) done.files++;
-        else addPieces(some, entry.extents, 0, size, { entry, left: size, crc: 0, damage: undefined });
+        else some.push({ entry, from: 0, to: size, left: size, crc: 0, damage: undefined });
       }
-      yield some;
+      yield* planPieces(some);
     }
   })();
   let current: Checked | undefined;

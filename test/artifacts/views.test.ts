@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import type { Artifacts } from "../../src/artifacts/types.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
 import { PROJECT, servers } from "../support/domain.ts";
+import { usedBytes } from "../support/memory.ts";
 
 /** Nearly as many as a commit's log entry holds inline. */
 const FILES = 2_500;
@@ -17,7 +16,12 @@ async function uploadTinyFiles(artifacts: Artifacts, run: string): Promise<void>
   const end = { size: bytes.length, crc32c: crc32c(bytes) };
   const session = await artifacts.startUpload({ project: PROJECT, uploadId: randomUUID(), run });
   for (let i = 0; i < FILES; i++) {
-    await session.file({ path: `training-set/class/shard-${String(i).padStart(6, "0")}.bin`, type: "file", size: bytes.length, mtimeNs: 1n });
+    await session.file({
+      path: `training-set/class/shard-${String(i).padStart(6, "0")}.bin`,
+      type: "file",
+      size: bytes.length,
+      mtimeNs: 1n,
+    });
     await session.chunk(bytes);
     await session.endFile(end);
   }
@@ -35,22 +39,19 @@ async function makeRuns(artifacts: Artifacts, runs: readonly string[]): Promise<
 }
 
 describe("views that a server keeps", () => {
-  setFlagsFromString("--expose-gc");
-  const collectGarbage = runInNewContext("gc") as () => void;
-  const usedBytes = () => {
-    collectGarbage();
-    const { heapUsed, external } = process.memoryUsage();
-    return heapUsed + external;
+  const used = () => {
+    const { heap, external } = usedBytes();
+    return heap + external;
   };
 
   it("take little more memory than the bytes that they have in the store", async () => {
     const all = servers();
     await makeRuns(await all.open(), ["r"]);
     const reader = await all.open();
-    const before = usedBytes();
+    const before = used();
     const { files } = await reader.getRun(PROJECT, "r");
     assert.equal(files, FILES * COMMITS);
-    const taken = usedBytes() - before;
+    const taken = used() - before;
     const stored = [...all.store.byKey].reduce((sum, [key, { bytes }]) => sum + (key.includes("/log/r/") ? bytes.length : 0), 0);
     assert.ok(stored > 2.6 * MIB, `the log of the run has ${stored} bytes`);
     assert.ok(taken < 3 * stored, `a view of ${stored} bytes takes ${taken}`);

@@ -6,17 +6,15 @@ import { ArtifactsFailure } from "../errors.ts";
 import { type StoredEntry, withoutExtents } from "../manifests/index.ts";
 import type { CallContext, DownloadEvent, DownloadQuery, Reference } from "../types.ts";
 import { pathNotFound, type ResolvedView } from "../views.ts";
-import { addPieces, type Piece, readPieces } from "./pieces.ts";
+import { type Piece, planPieces, readPieces, type Wanted } from "./pieces.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 
 /** Bytes in one chunk, as the protocol promises. */
 const CHUNK_BYTES = 1024 * 1024;
 
-/** An entry on its way, and which of its bytes are wanted. */
-interface Sending {
+/** An entry on its way. */
+interface Sending extends Wanted {
   readonly entry: StoredEntry;
-  readonly from: number;
-  readonly to: number;
   /** Of the wanted bytes, where that isn't the whole file's. */
   rangeCrc: number | undefined;
   left: number;
@@ -45,9 +43,9 @@ export async function* download(
   const pieces = (async function* (): AsyncGenerator<readonly Piece<Sending>[], void, undefined> {
     for await (const batch of entries) {
       for (const some of slices(batch, PLANNED_ENTRIES)) {
-        const planned: Piece<Sending>[] = [];
-        for (const entry of some) plan(entry, range, query.held, queue, planned);
-        yield planned;
+        const sendings = some.map((entry) => sendingOf(entry, range, query.held));
+        for (const sending of sendings) queue.add(sending);
+        yield* planPieces(sendings);
       }
     }
   })();
@@ -105,20 +103,15 @@ async function checkRange(
   return { from: range.offset, to: range.length === undefined ? size : Math.min(size, range.offset + range.length) };
 }
 
-// Adds what must be read of an entry; the entry itself joins the queue of those to be sent.
-function plan(
+function sendingOf(
   entry: StoredEntry,
   range: { from: number; to: number } | undefined,
   held: ReadonlyMap<string, number> | undefined,
-  queue: Set<Sending>,
-  pieces: Piece<Sending>[],
-): void {
+): Sending {
   const size = entry.size ?? 0;
   const from = range?.from ?? Math.min(size, held?.get(entry.path) ?? 0);
   const to = range?.to ?? size;
-  const sending: Sending = { entry, from, to, rangeCrc: range ? 0 : undefined, left: to - from };
-  queue.add(sending);
-  if (sending.left > 0) addPieces(pieces, entry.extents, from, to, sending);
+  return { entry, from, to, rangeCrc: range ? 0 : undefined, left: to - from };
 }
 
 // Sends the entries before `until`, which have no bytes to wait for, and begins `until`.

@@ -21,6 +21,9 @@ const PIECES_AT_ONCE = 32;
 /** Bytes of them: no more than stay in the CPU's cache until they are sent. */
 const BYTES_AT_ONCE = CHECKED_PIECE_BYTES;
 
+/** Pieces that are worked out at once; more wait until these are read, so that a slow reader holds little. */
+const PLANNED_PIECES = 256;
+
 /** A piece of a data object that has a checksum of its own, and who wants which part of it. */
 export interface Piece<T> {
   readonly object: string;
@@ -36,31 +39,59 @@ export interface Piece<T> {
 /** What reading a piece gave: the wanted part, or why it can't be had. */
 export type ReadPiece<T> = { readonly owner: T; readonly bytes: Uint8Array } | { readonly owner: T; readonly damage: string };
 
-/** Adds the pieces that cover a file from byte `from` up to byte `to`. */
-export function addPieces<T>(pieces: Piece<T>[], extents: readonly StoredExtent[], from: number, to: number, owner: T): void {
-  let extentStart = 0;
-  for (const extent of extents) {
-    const extentEnd = extentStart + extent.length;
-    if (extentEnd > from && extentStart < to) {
-      const first = Math.max(0, Math.floor((from - extentStart) / CHECKED_PIECE_BYTES));
-      for (let i = first; i < extent.crc32c.length; i++) {
-        const start = extentStart + i * CHECKED_PIECE_BYTES;
-        if (start >= to) break;
-        const length = Math.min(CHECKED_PIECE_BYTES, extentEnd - start);
-        pieces.push({
-          object: extent.object,
-          offset: extent.offset + i * CHECKED_PIECE_BYTES,
-          length,
-          crc32c: extent.crc32c[i] as number,
-          from: Math.max(0, from - start),
-          to: Math.min(length, to - start),
-          owner,
-        });
+/** A file, and which of its bytes are wanted: from byte `from` up to byte `to`. */
+export interface Wanted {
+  readonly entry: { readonly extents: readonly StoredExtent[] };
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The pieces that cover what is wanted, one file after the other, in batches: those of a large file are as many as it has MiB. */
+export function* planPieces<T extends Wanted>(wanted: readonly T[]): Generator<readonly Piece<T>[], void, undefined> {
+  let planned: Piece<T>[] = [];
+  // By index: iterators that live on while this waits would be allocated for each small file.
+  for (let n = 0; n < wanted.length; n++) {
+    const owner = wanted[n] as T;
+    if (owner.from >= owner.to) continue;
+    const { extents } = owner.entry;
+    let position = 0;
+    for (let k = 0; k < extents.length && position < owner.to; k++) {
+      const extent = extents[k] as StoredExtent;
+      for (let i = firstPiece(extent, owner.from - position); i < extent.crc32c.length; i++) {
+        const piece = pieceOf(extent, i, position, owner);
+        if (!piece) break;
+        planned.push(piece);
+        if (planned.length < PLANNED_PIECES) continue;
+        yield planned;
+        planned = [];
       }
+      position += extent.length;
     }
-    extentStart = extentEnd;
-    if (extentStart >= to) return;
   }
+  if (planned.length > 0) yield planned;
+}
+
+/** The first piece of an extent that has something behind byte `from` of it. */
+function firstPiece({ length, crc32c }: StoredExtent, from: number): number {
+  if (from <= 0) return 0;
+  return from < length ? Math.floor(from / CHECKED_PIECE_BYTES) : crc32c.length;
+}
+
+/** A piece of an extent that begins at byte `position` of the file; `undefined` if nothing of it is wanted. */
+function pieceOf<T extends Wanted>(extent: StoredExtent, i: number, position: number, owner: T): Piece<T> | undefined {
+  const inExtent = i * CHECKED_PIECE_BYTES;
+  const start = position + inExtent;
+  if (start >= owner.to) return undefined;
+  const length = Math.min(CHECKED_PIECE_BYTES, extent.length - inExtent);
+  return {
+    object: extent.object,
+    offset: extent.offset + inExtent,
+    length,
+    crc32c: extent.crc32c[i] as number,
+    from: Math.max(0, owner.from - start),
+    to: Math.min(length, owner.to - start),
+    owner,
+  };
 }
 
 interface Fetch<T> {
