@@ -17,13 +17,13 @@ import { FORMAT_PREFIX, inProject, relativeManifestKey } from "./keys.ts";
 import { getRun, listEntries, listRuns } from "./listing.ts";
 import { createRunLog } from "./log.ts";
 import type { ObjectReader } from "./manifests/index.ts";
-import { createObjects } from "./objects.ts";
+import { createObjects, type Objects } from "./objects.ts";
 import { createTagLog } from "./tags.ts";
 import type { Artifacts } from "./types.ts";
 import { MemoryBudget } from "./uploads/memory-budget.ts";
 import { abortUpload, claimNewRun, getUpload, listUploads, randomId, startUpload } from "./uploads/uploads.ts";
 import { verify } from "./verify.ts";
-import { createViews } from "./views.ts";
+import { createViews, type ViewsOptions } from "./views.ts";
 
 export interface ArtifactsOptions {
   /** What is written into a new store as its maker: name and version. */
@@ -38,27 +38,11 @@ export interface ArtifactsOptions {
 /** Opens the artifacts in a store. Closing them closes the driver. */
 export async function createArtifacts(driver: Driver, options: ArtifactsOptions = {}): Promise<Artifacts> {
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
-  const objects = createObjects(driver);
-  const log = createRunLog(objects);
-  const tags = createTagLog(objects);
-  const reader = (project: string): ObjectReader => ({
-    read: (location, signal) =>
-      objects.read(
-        {
-          key: inProject(project, location.key),
-          offset: Number(location.offset),
-          length: Number(location.length),
-          crc32c: location.crc32c,
-        },
-        signal,
-      ),
-  });
+  const records = openRecords(createObjects(driver));
+  const { objects } = records;
   const background = new Set<Promise<void>>();
   const context: Context = {
-    objects,
-    log,
-    tags,
-    views: createViews(objects, log, tags, reader),
+    ...records,
     uploadBudget: new MemoryBudget(settings.uploadMemoryBytes),
     settings,
     now: options.now ?? (() => new Date()),
@@ -70,7 +54,6 @@ export async function createArtifacts(driver: Driver, options: ArtifactsOptions 
         .finally(() => background.delete(work));
       background.add(work);
     },
-    reader,
     manifestWriter(project, id) {
       const attempt = randomId(context);
       let n = 0;
@@ -102,7 +85,7 @@ export async function createArtifacts(driver: Driver, options: ArtifactsOptions 
     listTags: (project, page) => listTags(context, project, page),
     deleteTag: (project, tag, how) => deleteTag(context, project, tag, how),
     copy: (query, call) => copy(context, query, call),
-    verify: (project, reference, call = {}) => verify(context, readAhead, project, reference, call),
+    verify: (project, reference, call = {}) => verify(freshly(context), readAhead, project, reference, call),
     collectGarbage: (how, call = {}) => collectGarbage(context, how, call),
     async checkStore({ signal } = {}) {
       await driver.list(FORMAT_PREFIX, { limit: 1, signal });
@@ -112,4 +95,28 @@ export async function createArtifacts(driver: Driver, options: ArtifactsOptions 
       await driver.close();
     },
   };
+}
+
+/** What is read through `objects`. */
+function openRecords(objects: Objects, options: ViewsOptions = {}): Pick<Context, "objects" | "log" | "tags" | "views" | "reader"> {
+  const log = createRunLog(objects);
+  const tags = createTagLog(objects);
+  const reader = (project: string): ObjectReader => ({
+    read: (location, signal) =>
+      objects.read(
+        {
+          key: inProject(project, location.key),
+          offset: Number(location.offset),
+          length: Number(location.length),
+          crc32c: location.crc32c,
+        },
+        signal,
+      ),
+  });
+  return { objects, log, tags, views: createViews(objects, log, tags, reader, options), reader };
+}
+
+/** The same without anything that was read before: for those who ask what is in the store now. */
+function freshly(context: Context): Context {
+  return { ...context, ...openRecords(createObjects(context.objects.driver, 0), { fresh: true }) };
 }

@@ -43,8 +43,9 @@ export interface Objects {
   delete(key: string): Promise<void>;
 }
 
-export function createObjects(driver: Driver): Objects {
-  const cache = new LruCache<string, Uint8Array>(CACHE_BYTES);
+/** With no bytes for what was read, everything is read from the store each time. */
+export function createObjects(driver: Driver, cacheBytes = CACHE_BYTES): Objects {
+  const cache = new LruCache<string, Uint8Array>(cacheBytes);
 
   async function fetch(key: string): Promise<Uint8Array | undefined> {
     try {

@@ -1,4 +1,4 @@
-/** Reads every byte of a reference and checks it. */
+/** Reads every byte of a reference and checks it, and so the records that say what the bytes are: the context must not keep any. */
 
 import { combineCrc32c, crc32c } from "../lib/crc32c.ts";
 import { checkName } from "./check.ts";

@@ -43,7 +43,18 @@ export interface Views {
   newestCommit(project: string, run: string, state: RunState): Promise<number>;
 }
 
-export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerOf: (project: string) => ObjectReader): Views {
+export interface ViewsOptions {
+  /** Manifests are read from the store, whatever other views keep of them. */
+  readonly fresh?: boolean;
+}
+
+export function createViews(
+  objects: Objects,
+  log: RunLog,
+  tags: TagLog,
+  readerOf: (project: string) => ObjectReader,
+  { fresh = false }: ViewsOptions = {},
+): Views {
   const open = new LruCache<string, Promise<View>>(OPEN_VIEWS_BYTES);
 
   const views: Views = {
@@ -104,7 +115,7 @@ export function createViews(objects: Objects, log: RunLog, tags: TagLog, readerO
     const { snapshot, newer } = await views.layers(project, run, seq);
     const layers = [...newer.map(({ manifest }) => manifest), ...(snapshot?.value.layers ?? [])];
     const known = snapshot && { layersFromIndex: newer.length, files: Number(snapshot.value.files), bytes: Number(snapshot.value.bytes) };
-    const opened = openView(layers, readerOf(project), known ? { knownTotals: known } : {});
+    const opened = openView(layers, readerOf(project), known ? { knownTotals: known, fresh } : { fresh });
     return { opened, weight: layers.reduce((sum, layer) => sum + weightOf(layer), VIEW_COST_BYTES) };
   }
 

@@ -183,6 +183,25 @@ describe("verifying", () => {
       ["a", { type: "finish", files: 4, bytes: content.length + 4, damaged: 1 }],
     );
   });
+
+  const records: readonly [what: string, key: RegExp][] = [
+    ["the run's log", /\/log\/r\//],
+    ["an index", /\/manifest-0*1$/],
+    ["a block", /\/manifest-0*0$/],
+  ];
+  for (const [what, pattern] of records) {
+    it(`finds that ${what} is damaged, whatever the server has read before`, async () => {
+      const all = servers();
+      const server = await all.open();
+      const files = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`folder/of-many-files/${10_000 + i}`, "x"]));
+      await upload(server, { run: "r" }, { "a file": "x" });
+      await upload(server, { run: "r" }, files);
+      assert.deepEqual(await verified(server), [{ type: "finish", files: 5_001, bytes: 5_001, damaged: 0 }]);
+      await show(server, { run: "r" });
+      damage(all, (key) => pattern.test(key), 12);
+      await assert.rejects(verified(server), /is damaged|isn't what was put/);
+    });
+  }
 });
 
 describe("a name or path that breaks the rules", () => {

@@ -36,6 +36,8 @@ export interface LayerOptions {
   readonly signal?: AbortSignal | undefined;
   /** Read once and never again, so that it is not worth pushing others out of the cache. */
   readonly once?: boolean;
+  /** Read from the store, whatever is kept open. */
+  readonly fresh?: boolean;
 }
 
 export async function openLayer(manifest: Manifest, reader: ObjectReader, options: LayerOptions = {}): Promise<Layer> {
@@ -67,23 +69,23 @@ function rangeOf({ location, firstPath, lastPath, files, bytes, entries }: Block
   return { location, firstPath, lastPath, files: Number(files), bytes: Number(bytes), entries };
 }
 
-async function loadIndex(location: Location, reader: ObjectReader, { signal, once }: LayerOptions): Promise<readonly BlockRange[]> {
+async function loadIndex(location: Location, reader: ObjectReader, { signal, once, fresh }: LayerOptions): Promise<readonly BlockRange[]> {
   const key = cacheKey(location);
-  const kept = openIndexes.get(key);
+  const kept = fresh ? undefined : openIndexes.get(key);
   if (kept) return kept;
   const blocks = await readIndex(location, reader, signal);
-  if (!once) openIndexes.set(key, blocks, Number(location.length));
+  if (!once && !fresh) openIndexes.set(key, blocks, Number(location.length));
   return blocks;
 }
 
-function loadBlock({ location }: BlockRange, reader: ObjectReader, { signal, once }: LayerOptions): Entries | Promise<Entries> {
+function loadBlock({ location }: BlockRange, reader: ObjectReader, { signal, once, fresh }: LayerOptions): Entries | Promise<Entries> {
   if (!location) throw new Error("a block of an index has no location");
   const key = cacheKey(location);
-  const kept = openBlocks.get(key);
+  const kept = fresh ? undefined : openBlocks.get(key);
   if (kept) return kept;
   return reader.read(location, signal).then((bytes) => {
     const entries = openBlock(bytes);
-    if (!once) openBlocks.set(key, entries, bytes.length);
+    if (!once && !fresh) openBlocks.set(key, entries, bytes.length);
     return entries;
   });
 }

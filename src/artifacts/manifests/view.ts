@@ -44,13 +44,15 @@ export interface View {
 export interface ViewOptions {
   /** The totals of what the layers from this one on, the older ones, show. */
   readonly knownTotals?: Totals & { readonly layersFromIndex: number };
+  /** Indexes and blocks are read from the store, whatever is kept open. */
+  readonly fresh?: boolean;
 }
 
 /** Opens the merge of layers, newest first. Indexes are read when they are first needed. */
 export function openView(manifests: readonly Manifest[], reader: ObjectReader, options: ViewOptions = {}): View {
   let opened: Promise<readonly Layer[]> | undefined;
   const layers = () => {
-    opened ??= Promise.all(manifests.map((manifest) => openLayer(manifest, reader)));
+    opened ??= Promise.all(manifests.map((manifest) => openLayer(manifest, reader, { fresh: options.fresh === true })));
     opened.catch(() => (opened = undefined));
     return opened;
   };
