@@ -20,6 +20,7 @@ import type { ObjectReader } from "./manifests/index.ts";
 import { createObjects, type Objects } from "./objects.ts";
 import { createTagLog } from "./tags.ts";
 import type { Artifacts } from "./types.ts";
+import { KeptPersisted } from "./uploads/kept-persisted.ts";
 import { MemoryBudget } from "./uploads/memory-budget.ts";
 import { abortUpload, claimNewRun, getUpload, listUploads, randomId, startUpload } from "./uploads/uploads.ts";
 import { verify } from "./verify.ts";
@@ -40,14 +41,16 @@ export async function createArtifacts(driver: Driver, options: ArtifactsOptions 
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
   const records = openRecords(createObjects(driver));
   const { objects } = records;
+  const lock = createKeyedLock();
   const background = new Set<Promise<void>>();
   const context: Context = {
     ...records,
     uploadBudget: new MemoryBudget(settings.uploadMemoryBytes),
+    persisted: new KeptPersisted(objects, lock),
     settings,
     now: options.now ?? (() => new Date()),
     random: options.random ?? Math.random,
-    lock: createKeyedLock(),
+    lock,
     inBackground(task) {
       const work = task()
         .catch((error) => options.onBackgroundError?.(error))

@@ -4,6 +4,7 @@ import type { RunLog } from "./log.ts";
 import type { ObjectReader, ObjectWriter } from "./manifests/index.ts";
 import type { Objects } from "./objects.ts";
 import type { TagLog } from "./tags.ts";
+import type { KeptPersisted } from "./uploads/kept-persisted.ts";
 import type { MemoryBudget } from "./uploads/memory-budget.ts";
 import type { Views } from "./views.ts";
 
@@ -13,6 +14,7 @@ export interface Context {
   readonly tags: TagLog;
   readonly views: Views;
   readonly uploadBudget: MemoryBudget;
+  readonly persisted: KeptPersisted;
   readonly settings: Settings;
   /** The server's clock. */
   readonly now: () => Date;

@@ -18,10 +18,22 @@ export function pageOf<T>(
   const size = pageSize(request, rules);
   const after = decodeToken(request.pageToken);
   const compare = rules.compare ?? ((a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0));
-  const rest = after === undefined ? sorted : sorted.filter((item) => compare(keyOf(item), after) > 0);
-  const items = rest.slice(0, size);
+  const first = after === undefined ? 0 : firstIndex(sorted, (item) => compare(keyOf(item), after) > 0);
+  const items = sorted.slice(first, first + size);
   const last = items.at(-1);
-  return { items, nextPageToken: last !== undefined && rest.length > size ? encodeToken(keyOf(last)) : "" };
+  return { items, nextPageToken: last !== undefined && first + size < sorted.length ? encodeToken(keyOf(last)) : "" };
+}
+
+/** The index of the first item for which it is true, as it is for all behind that. */
+function firstIndex<T>(sorted: readonly T[], isTrue: (item: T) => boolean): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isTrue(sorted[middle] as T)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 export function pageSize(request: PageRequest, rules: { defaultSize: number; maxSize: number }): number {

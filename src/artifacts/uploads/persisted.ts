@@ -26,19 +26,51 @@ interface Variant {
 
 export class Persisted {
   readonly #variants = new Map<string, Variant[]>();
+  readonly #objects: string[] = [];
+  readonly #paths: string[] = [];
+  /** Whether `#paths` is. */
+  #sorted = true;
+  #pieceCount = 0;
 
-  /** Pieces must come in the order in which they were stored: one that overlaps an earlier one is left out, so that answers never shrink. */
-  add(piece: Piece, extent: StoredExtent): void {
+  /** The data objects that it comes from, in the order in which they were added. */
+  get objects(): readonly string[] {
+    return this.#objects;
+  }
+
+  get pieceCount(): number {
+    return this.#pieceCount;
+  }
+
+  /**
+   * Adds what is in a data object. Objects must come in the order in which they were stored: a piece that overlaps an earlier one is left
+   * out, so that answers never shrink.
+   */
+  add(object: string, pieces: readonly Piece[]): void {
+    let offset = 0;
+    for (const piece of pieces) {
+      const length = Number(piece.length);
+      this.#add(piece, { object, offset, length, crc32c: piece.crc32c });
+      offset += length;
+    }
+    this.#objects.push(object);
+  }
+
+  #add(piece: Piece, extent: StoredExtent): void {
+    this.#pieceCount++;
     const identity = {
       path: piece.path,
       try: piece.try,
       size: piece.size === undefined ? undefined : Number(piece.size),
       mtimeNs: piece.mtimeNs,
     };
-    const variants = this.#variants.get(piece.path) ?? [];
+    let variants = this.#variants.get(piece.path);
+    if (!variants) {
+      this.#variants.set(piece.path, (variants = []));
+      this.#paths.push(piece.path);
+      this.#sorted = false;
+    }
     let variant = variants.find((candidate) => sameIdentity(candidate.identity, identity));
     if (!variant) variants.push((variant = { identity, pieces: [] }));
-    this.#variants.set(piece.path, variants);
     insertDisjoint(variant.pieces, { fileOffset: Number(piece.fileOffset), extent });
   }
 
@@ -57,37 +89,46 @@ export class Persisted {
     return at === offset + length ? extents : undefined;
   }
 
-  /** By path. Of a file that was begun several times, only the last. */
-  files(): PersistedFile[] {
-    const files = [...this.#variants.values()].map((variants) => {
-      const last = variants.reduce((a, b) => (b.identity.try >= a.identity.try ? b : a));
-      const { path, size, mtimeNs } = last.identity;
-      return { path, mtimeNs, try: last.identity.try, spans: spansOf(last.pieces), ...(size === undefined ? {} : { size }) };
-    });
-    return files.sort((a, b) => comparePaths(a.path, b.path));
+  /** The paths of all files, in order. */
+  paths(): readonly string[] {
+    if (!this.#sorted) this.#paths.sort(comparePaths);
+    this.#sorted = true;
+    return this.#paths;
+  }
+
+  /** Of a file that was begun several times, the last. */
+  file(path: string): PersistedFile {
+    const variants = this.#variants.get(path) ?? [];
+    const { identity, pieces } = variants.reduce((a, b) => (b.identity.try >= a.identity.try ? b : a));
+    const { size, mtimeNs } = identity;
+    return { path, mtimeNs, try: identity.try, spans: spansOf(pieces), ...(size === undefined ? {} : { size }) };
   }
 }
 
-export async function loadPersisted(objects: Objects, project: string, uploadId: string, signal?: AbortSignal): Promise<Persisted> {
+export interface LoadOptions {
+  /** What was read before: it gets what is new, unless that is not all behind it. */
+  readonly known?: Persisted | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export async function loadPersisted(
+  objects: Objects,
+  project: string,
+  uploadId: string,
+  { known, signal }: LoadOptions = {},
+): Promise<Persisted> {
   const found: ObjectInfo[] = [];
   for await (const object of objects.list(uploadDataPrefix(project, uploadId), signal ? { signal } : {})) {
     if (isDataObject(object.key)) found.push(object);
   }
   found.sort((a, b) => a.lastModified.getTime() - b.lastModified.getTime() || (a.key < b.key ? -1 : 1));
-  const persisted = new Persisted();
   const toRelative = dataPrefix(project).length - "data/".length;
-  for (let i = 0; i < found.length; i += READ_CONCURRENCY) {
+  const keys = found.map(({ key }) => key.slice(toRelative));
+  const persisted = known?.objects.every((key, i) => key === keys[i]) ? known : new Persisted();
+  for (let i = persisted.objects.length; i < found.length; i += READ_CONCURRENCY) {
     const some = found.slice(i, i + READ_CONCURRENCY);
     const footers = await Promise.all(some.map((object) => readFooter(objects, object, signal)));
-    footers.forEach((pieces, k) => {
-      const key = (some[k] as ObjectInfo).key.slice(toRelative);
-      let offset = 0;
-      for (const piece of pieces) {
-        const length = Number(piece.length);
-        persisted.add(piece, { object: key, offset, length, crc32c: piece.crc32c });
-        offset += length;
-      }
-    });
+    for (const [k, pieces] of footers.entries()) persisted.add(keys[i + k] as string, pieces);
   }
   return persisted;
 }

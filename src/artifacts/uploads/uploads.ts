@@ -19,7 +19,7 @@ import { tagExists } from "../tags.ts";
 import type { CallContext, PageRequest, PersistedFile, UploadInfo, UploadSession, UploadTarget } from "../types.ts";
 import { committed, completeEnded, findCommit, finishAndCommit, finishOf } from "./commit.ts";
 import { DataWriter } from "./data-writer.ts";
-import { loadPersisted, type Persisted } from "./persisted.ts";
+import type { Persisted } from "./persisted.ts";
 import { openCommittedSession, openSession } from "./session.ts";
 
 const MAX_PERSISTED_PAGE = 10_000;
@@ -57,7 +57,7 @@ export async function startUpload(context: Context, target: UploadTarget, { sign
       put: (key, parts, crc) => context.objects.putParts(inProject(project, key), parts, crc, signal),
     }),
     manifest: createManifestWriter(manifests, context.reader(project)),
-    persisted: () => (persisted ??= loadPersisted(context.objects, project, uploadId, signal)),
+    persisted: () => (persisted ??= context.persisted.load(project, uploadId, signal)),
     commit: (manifest) => finishAndCommit(context, project, uploadId, start, manifest),
     idleMs: context.settings.idleMs,
   });
@@ -94,13 +94,13 @@ export async function getUpload(
   const start = await existing(context, project, uploadId);
   const upload = await describe(context, project, uploadId, start);
   if (upload.state === "committed" || upload.state === "aborted") return { upload, files: [], nextPageToken: "" };
-  const persisted = await loadPersisted(context.objects, project, uploadId);
-  const { items, nextPageToken } = pageOf(persisted.files(), (file) => file.path, page, {
+  const persisted = await context.persisted.load(project, uploadId);
+  const { items, nextPageToken } = pageOf(persisted.paths(), (path) => path, page, {
     defaultSize: DEFAULT_PAGE,
     maxSize: MAX_PERSISTED_PAGE,
     compare: comparePaths,
   });
-  return { upload, files: items, nextPageToken };
+  return { upload, files: items.map((path) => persisted.file(path)), nextPageToken };
 }
 
 /** Uploads that are neither committed nor aborted. */
