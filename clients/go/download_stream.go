@@ -19,11 +19,13 @@ func (d *download) stream(ctx context.Context, request *artifactsv1.DownloadRequ
 		if err != nil {
 			return err
 		}
-		d.retry.progressed()
 		if chunk, ok := in.bytes(); ok {
 			if d.current == nil {
 				chunk.Free()
 				return protocolError("bytes without a file")
+			}
+			if chunk.Len() > 0 {
+				d.retry.progressed()
 			}
 			d.meter.add(chunk.Len())
 			err := d.current.write(chunk)
@@ -76,11 +78,13 @@ func (d *download) entry(h *artifactsv1.EntryHeader) error {
 	var err error
 	switch h.GetType() {
 	case artifactsv1.EntryType_ENTRY_TYPE_FOLDER:
-		err = d.tree.folder(h)
-		d.last = path
+		if err = d.tree.folder(h); err == nil {
+			d.through(path)
+		}
 	case artifactsv1.EntryType_ENTRY_TYPE_LINK:
-		err = d.tree.link(h)
-		d.count(path, 0)
+		if err = d.tree.link(h); err == nil {
+			d.count(path, 0)
+		}
 	case artifactsv1.EntryType_ENTRY_TYPE_FILE:
 		d.current, err = d.tree.begin(h, resumed)
 	default:
@@ -102,8 +106,14 @@ func (d *download) endFile(end *artifactsv1.FileEnd) error {
 	return nil
 }
 
-func (d *download) count(path string, size int64) {
+// through notes that an entry is done. Next to bytes, this is what counts as progress: a server may die again and again behind a header.
+func (d *download) through(path string) {
 	d.last = path
+	d.retry.progressed()
+}
+
+func (d *download) count(path string, size int64) {
+	d.through(path)
 	d.files++
 	d.bytes += size
 	d.meter.Files++

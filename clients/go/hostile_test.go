@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
@@ -19,6 +22,23 @@ import (
 type hostileServer struct {
 	artifactsv1.UnimplementedArtifactsServiceServer
 	messages []*artifactsv1.DownloadResponse
+	// What downloads end with.
+	failure error
+}
+
+// serve runs the server until the test ends.
+func (s *hostileServer) serve(t *testing.T) *server {
+	t.Helper()
+	path := filepath.Join(shortDir(t), "s.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := grpc.NewServer()
+	artifactsv1.RegisterArtifactsServiceServer(service, s)
+	go service.Serve(listener)
+	t.Cleanup(service.Stop)
+	return &server{url: "unix://" + path}
 }
 
 func (s *hostileServer) ListEntries(context.Context, *artifactsv1.ListEntriesRequest) (*artifactsv1.ListEntriesResponse, error) {
@@ -31,7 +51,7 @@ func (s *hostileServer) Download(_ *artifactsv1.DownloadRequest, stream artifact
 			return err
 		}
 	}
-	return nil
+	return s.failure
 }
 
 func start(run string, commit uint64) *artifactsv1.DownloadResponse {
@@ -99,19 +119,9 @@ func TestNothingAServerSendsIsWrittenOutside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := shortDir(t)
-			listener, err := net.Listen("unix", filepath.Join(dir, "s.sock"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			service := grpc.NewServer()
-			artifactsv1.RegisterArtifactsServiceServer(service, &hostileServer{messages: messages})
-			go service.Serve(listener)
-			t.Cleanup(service.Stop)
-			hostile := &server{url: "unix://" + filepath.Join(dir, "s.sock")}
-			c := clientOf(t, hostile)
+			c := clientOf(t, (&hostileServer{messages: messages}).serve(t))
 			out := filepath.Join(t.TempDir(), "a/b")
-			_, err = c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out))
+			_, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out))
 			if name == sound {
 				if err != nil {
 					t.Error(err)
@@ -128,6 +138,28 @@ func TestNothingAServerSendsIsWrittenOutside(t *testing.T) {
 			}
 			if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
 				t.Errorf("%v, %v", entries, err)
+			}
+		})
+	}
+}
+
+// A server that dies whenever it is asked for a certain file says much, but nothing comes of it.
+func TestDownloadsGiveUpWhenNoByteArrives(t *testing.T) {
+	t.Parallel()
+	for name, messages := range map[string][]*artifactsv1.DownloadResponse{
+		"behind the start":  {start("r", 1)},
+		"behind the header": {start("r", 1), fileOf("a")[0]},
+		"before any byte":   {start("r", 1), fileOf("a")[0], {Message: &artifactsv1.DownloadResponse_Chunk{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hostile := &hostileServer{messages: messages, failure: status.Error(codes.Unavailable, "it died")}
+			c := clientOf(t, hostile.serve(t), artifacts.WithTimeout(500*time.Millisecond))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			_, err := c.Download(ctx, artifacts.Run("r"), artifacts.WithLocalPath(t.TempDir()))
+			if e, ok := errors.AsType[*artifacts.ArtifactsDownloadError](err); !ok || !strings.Contains(e.Message, "it died") {
+				t.Errorf("%T: %v", err, err)
 			}
 		})
 	}
