@@ -26,8 +26,8 @@ type hostileServer struct {
 	failure error
 }
 
-// serve runs the server until the test ends.
-func (s *hostileServer) serve(t *testing.T) *server {
+// serve runs a server until the test ends.
+func serve(t *testing.T, implementation artifactsv1.ArtifactsServiceServer) *server {
 	t.Helper()
 	path := filepath.Join(shortDir(t), "s.sock")
 	listener, err := net.Listen("unix", path)
@@ -35,10 +35,14 @@ func (s *hostileServer) serve(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	service := grpc.NewServer()
-	artifactsv1.RegisterArtifactsServiceServer(service, s)
+	artifactsv1.RegisterArtifactsServiceServer(service, implementation)
 	go service.Serve(listener)
 	t.Cleanup(service.Stop)
 	return &server{url: "unix://" + path}
+}
+
+func (s *hostileServer) GetServerInfo(context.Context, *artifactsv1.GetServerInfoRequest) (*artifactsv1.GetServerInfoResponse, error) {
+	return &artifactsv1.GetServerInfoResponse{}, nil
 }
 
 func (s *hostileServer) ListEntries(context.Context, *artifactsv1.ListEntriesRequest) (*artifactsv1.ListEntriesResponse, error) {
@@ -119,7 +123,7 @@ func TestNothingAServerSendsIsWrittenOutside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := clientOf(t, (&hostileServer{messages: messages}).serve(t))
+			c := clientOf(t, serve(t, &hostileServer{messages: messages}))
 			out := filepath.Join(t.TempDir(), "a/b")
 			_, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out))
 			if name == sound {
@@ -154,7 +158,7 @@ func TestDownloadsGiveUpWhenNoByteArrives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			hostile := &hostileServer{messages: messages, failure: status.Error(codes.Unavailable, "it died")}
-			c := clientOf(t, hostile.serve(t), artifacts.WithTimeout(500*time.Millisecond))
+			c := clientOf(t, serve(t, hostile), artifacts.WithTimeout(500*time.Millisecond))
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			_, err := c.Download(ctx, artifacts.Run("r"), artifacts.WithLocalPath(t.TempDir()))

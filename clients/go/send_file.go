@@ -23,22 +23,21 @@ func (s *sender) file(path, local string) error {
 	if err != nil {
 		return err
 	}
-	again := s.upload.damaged[path]
 	for reads := 1; ; reads++ {
-		err := s.fileOnce(path, local, persisted, &again)
+		err := s.fileOnce(path, local, persisted)
 		if err != errChanged {
 			return err
 		}
 		if reads == changingReads {
 			return failf("%s changed while it was read, twice: upload it when nothing writes to it", quote(local))
 		}
-		again++
+		s.upload.tries[path]++
 		persisted = nil
 	}
 }
 
-// fileOnce sends a file as it is now. It raises `again` if what is persisted is of another content.
-func (s *sender) fileOnce(path, local string, persisted *artifactsv1.PersistedFile, again *uint32) error {
+// fileOnce sends a file as it is now, as a new try if what is persisted is of another content.
+func (s *sender) fileOnce(path, local string, persisted *artifactsv1.PersistedFile) error {
 	// Not blocking, should a FIFO have taken the file's place.
 	f, err := os.OpenFile(local, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -54,19 +53,21 @@ func (s *sender) fileOnce(path, local string, persisted *artifactsv1.PersistedFi
 	}
 	size, mtime := info.Size(), timestamppb.New(info.ModTime())
 	var spans []*artifactsv1.ByteSpan
-	if persisted != nil && persisted.GetTry() >= *again {
-		*again = persisted.GetTry()
+	again := s.upload.tries[path]
+	if persisted != nil && persisted.GetTry() >= again {
+		again = persisted.GetTry()
 		same := persisted.Size != nil && persisted.GetSize() == uint64(size) && persisted.GetMtime().AsTime().Equal(mtime.AsTime())
 		if same {
 			spans = persisted.GetSpans()
 		} else {
-			*again++
+			again++
 		}
 	}
+	s.upload.begins(path, again)
 	before := s.meter.Bytes
 	err = s.header(&artifactsv1.EntryHeader{
 		Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Size: new(uint64(size)), Mode: new(uint32(info.Mode().Perm())),
-		Mtime: mtime, Try: *again,
+		Mtime: mtime, Try: again,
 	})
 	if err != nil {
 		return err

@@ -85,12 +85,14 @@ type upload struct {
 	id     string
 	start  *artifactsv1.UploadStart
 	body   body
-	// How often a file is begun anew because its bytes arrived damaged.
-	damaged map[string]uint32
+	// How often files were begun before, of those that were begun more than once.
+	tries map[string]uint32
+	// How often files had to be sent again because the server has other bytes than it should have, or not those that it said it has.
+	damaged map[string]int
 }
 
 func (c *Client) upload(ctx context.Context, config uploadConfig, body body) (*UploadResult, error) {
-	u := &upload{client: c, id: config.uploadID, body: body, damaged: map[string]uint32{}}
+	u := &upload{client: c, id: config.uploadID, body: body, tries: map[string]uint32{}, damaged: map[string]int{}}
 	if u.id == "" {
 		u.id = rand.Text()
 	} else if !uploadIDPattern.MatchString(u.id) {
@@ -146,7 +148,7 @@ func (u *upload) run(ctx context.Context, begun bool) (*artifactsv1.UploadRespon
 	retry := u.client.newRetrier()
 	// Bytes that the server had when it was asked last.
 	var had int64
-	for sends := 1; ; {
+	for {
 		var persisted *persistedFiles
 		if begun {
 			has, response, err := u.persistedTotal(ctx)
@@ -164,17 +166,31 @@ func (u *upload) run(ctx context.Context, begun bool) (*artifactsv1.UploadRespon
 			return response, nil
 		}
 		begun = true
-		a := answerOf(err)
-		if a.reason == ReasonChecksumMismatch {
-			u.damaged[a.metadata["path"]]++
-		}
-		if (a.reason == ReasonChecksumMismatch || a.reason == reasonPersistedMissing) && sends < damagedSends {
-			sends++
-			continue
+		if path := damagedPath(err); path != "" {
+			if u.damaged[path]++; u.damaged[path] < damagedSends {
+				u.tries[path]++
+				continue
+			}
 		}
 		if err := retry.wait(ctx, err); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// damagedPath is the file that must be sent again because its bytes are not what they should be; empty if that is not what failed.
+func damagedPath(err error) string {
+	a := answerOf(err)
+	if a.reason != ReasonChecksumMismatch && a.reason != reasonPersistedMissing {
+		return ""
+	}
+	return a.metadata["path"]
+}
+
+// begins notes which try of a file is sent: the next one must be a higher one, whoever began those before.
+func (u *upload) begins(path string, try uint32) {
+	if try > 0 {
+		u.tries[path] = try
 	}
 }
 

@@ -72,7 +72,8 @@ func (b *readerBody) send(ctx context.Context, s *sender) error {
 	if err != nil {
 		return err
 	}
-	again := max(s.upload.damaged[b.path], persisted.GetTry())
+	again := max(s.upload.tries[b.path], persisted.GetTry())
+	s.upload.begins(b.path, again)
 	var spans []*artifactsv1.ByteSpan
 	if persisted.GetTry() == again {
 		spans = persisted.GetSpans()
