@@ -11,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
@@ -145,14 +143,7 @@ func (s *forgetfulServer) Upload(stream artifactsv1.ArtifactsService_UploadServe
 		case *artifactsv1.UploadRequest_File:
 			path = m.File.GetPath()
 		case *artifactsv1.UploadRequest_Skip:
-			missing := status.New(codes.FailedPrecondition, "send them")
-			missing, err = missing.WithDetails(&errdetails.ErrorInfo{
-				Reason: "PERSISTED_MISSING", Domain: "artifacts.dstack.ai", Metadata: map[string]string{"path": path},
-			})
-			if err != nil {
-				return err
-			}
-			return missing.Err()
+			return refusal(codes.FailedPrecondition, "PERSISTED_MISSING", map[string]string{"path": path})
 		case *artifactsv1.UploadRequest_Finish:
 			return stream.SendAndClose(&artifactsv1.UploadResponse{Run: "r", Commit: 1, Files: m.Finish.GetFiles(), Bytes: m.Finish.GetBytes()})
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -56,6 +57,15 @@ func (s *hostileServer) Download(_ *artifactsv1.DownloadRequest, stream artifact
 		}
 	}
 	return s.failure
+}
+
+// refusal is an error as servers send it.
+func refusal(code codes.Code, reason string, metadata map[string]string) error {
+	s, err := status.New(code, "no").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "artifacts.dstack.ai", Metadata: metadata})
+	if err != nil {
+		return err
+	}
+	return s.Err()
 }
 
 func start(run string, commit uint64) *artifactsv1.DownloadResponse {

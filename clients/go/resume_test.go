@@ -9,11 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	artifacts "github.com/dstackai/dstack-artifacts/clients/go"
+	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
 
 // A file that is still under way when its first bytes have arrived: larger than all windows and buffers on the way.
@@ -329,12 +333,96 @@ func TestCancellingEndsTransfers(t *testing.T) {
 	p.down.set(nil)
 
 	// A reader that never returns holds nothing up.
-	ctx, cancel3 := context.WithTimeout(testContext(t), 300*time.Millisecond)
-	defer cancel3()
 	reader, writer := io.Pipe()
 	defer writer.Close()
-	if _, err := c.UploadReader(ctx, "f", reader, artifacts.WithRun("r")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
+	for name, reader := range map[string]io.Reader{"a reader": reader, "one that can seek": seekable{reader}} {
+		ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := c.UploadReader(ctx, "f", reader, artifacts.WithRun("r"))
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: the call goes on", name)
+		}
+		cancel()
+	}
+}
+
+// seekable says that a reader can seek.
+type seekable struct{ io.Reader }
+
+func (seekable) Seek(int64, int) (int64, error) { return 0, nil }
+
+// strictSeeker is a file that is used by one at a time, and by nobody once the call has ended.
+type strictSeeker struct {
+	t            *testing.T
+	file         io.ReadSeeker
+	inUse, ended atomic.Bool
+}
+
+func (s *strictSeeker) use() func() {
+	if !s.inUse.CompareAndSwap(false, true) || s.ended.Load() {
+		s.t.Error("it is used while it is used, or after the call")
+	}
+	return func() { s.inUse.Store(false) }
+}
+
+func (s *strictSeeker) Read(p []byte) (int, error) {
+	defer s.use()()
+	time.Sleep(time.Millisecond)
+	return s.file.Read(p[:min(len(p), 100_000)])
+}
+
+func (s *strictSeeker) Seek(offset int64, whence int) (int64, error) {
+	defer s.use()()
+	return s.file.Seek(offset, whence)
+}
+
+func TestAReaderThatIsReadAgainIsUsedByOneAtATime(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, sharedServer(t))
+	c := p.client(t, artifacts.WithProject(newProject()))
+	content := repeated(8 << 20)
+	for _, at := range []int64{300, 1 << 20, 4 << 20} {
+		reader := &strictSeeker{t: t, file: bytes.NewReader(content)}
+		p.up.at(at, cut)
+		run := fmt.Sprint("cut-at-", at)
+		if _, err := c.UploadReader(testContext(t), "f", reader, artifacts.WithRun(run)); err != nil {
+			t.Fatalf("%s: %v", run, err)
+		}
+		reader.ended.Store(true)
+		var got bytes.Buffer
+		if _, err := c.DownloadWriter(testContext(t), artifacts.Run(run), "f", &got); err != nil || !bytes.Equal(got.Bytes(), content) {
+			t.Errorf("%s: %d bytes, %v", run, got.Len(), err)
+		}
+	}
+	// It is refused while more is read.
+	reader := &strictSeeker{t: t, file: bytes.NewReader(content)}
+	_, err := clientOf(t, serve(t, &refusingServer{})).UploadReader(testContext(t), "f", reader, artifacts.WithRun("r"))
+	if !errors.Is(err, artifacts.ReasonTagExists) || reader.inUse.Load() {
+		t.Errorf("%v, in use: %v", err, reader.inUse.Load())
+	}
+	reader.ended.Store(true)
+}
+
+// refusingServer refuses an upload at its first bytes.
+type refusingServer struct{ hostileServer }
+
+func (*refusingServer) Upload(stream artifactsv1.ArtifactsService_UploadServer) error {
+	for {
+		request, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if request.GetChunk() != nil {
+			return refusal(codes.AlreadyExists, "TAG_EXISTS", nil)
+		}
 	}
 }
 

@@ -59,9 +59,9 @@ func (c *Client) UploadReader(ctx context.Context, artifactPath string, reader i
 	if problem := pathProblem(path); problem != "" {
 		return nil, opUpload.wrap(invalidPath(artifactPath, problem))
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	return c.upload(ctx, config, newReaderBody(ctx, path, reader, config.progress))
+	body := newReaderBody(path, reader, config.progress)
+	defer body.close(ctx)
+	return c.upload(ctx, config, body)
 }
 
 func newUploadConfig(options []UploadOption) uploadConfig {

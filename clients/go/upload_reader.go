@@ -22,8 +22,9 @@ const (
 type readerBody struct {
 	path   string
 	report func(Progress)
-	// Gives the next chunk, io.EOF at the end.
-	next func(context.Context) (mem.Buffer, error)
+	reader io.Reader
+	// Reads the reader; nil before that begins.
+	pump *pump
 	// Starts the reader over, if it can.
 	rewind func() error
 	// The last chunks, ending at byte `read`.
@@ -33,8 +34,8 @@ type readerBody struct {
 	over bool
 }
 
-func newReaderBody(ctx context.Context, path string, reader io.Reader, report func(Progress)) *readerBody {
-	b := &readerBody{path: path, report: report}
+func newReaderBody(path string, reader io.Reader, report func(Progress)) *readerBody {
+	b := &readerBody{path: path, report: report, reader: reader}
 	if seeker, ok := reader.(io.Seeker); ok {
 		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil {
 			b.rewind = func() error {
@@ -43,24 +44,45 @@ func newReaderBody(ctx context.Context, path string, reader io.Reader, report fu
 			}
 		}
 	}
-	chunks := make(chan readChunk, chunksAhead)
-	started := false
-	b.next = func(ctx2 context.Context) (mem.Buffer, error) {
-		if b.rewind != nil {
-			return readSome(reader)
-		}
-		if !started {
-			started = true
-			go pump(ctx, reader, chunks)
-		}
-		select {
-		case chunk := <-chunks:
-			return chunk.buffer, chunk.err
-		case <-ctx2.Done():
-			return nil, context.Cause(ctx2)
-		}
-	}
 	return b
+}
+
+// next gives the next chunk, io.EOF at the end.
+func (b *readerBody) next(ctx context.Context) (mem.Buffer, error) {
+	if b.pump == nil {
+		b.pump = startPump(b.reader)
+	}
+	select {
+	case chunk := <-b.pump.chunks:
+		return chunk.buffer, chunk.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// startOver has a reader that can seek give its first bytes next.
+func (b *readerBody) startOver(ctx context.Context) error {
+	if err := b.pump.stop(ctx); err != nil {
+		return err
+	}
+	if err := b.rewind(); err != nil {
+		return failf("%s can't be read again: %w", quote(b.path), err)
+	}
+	b.pump, b.read, b.crc, b.over = nil, 0, 0, false
+	return nil
+}
+
+// close ends the reading. Whoever can seek in the reader may read it again himself, so that a Read that is under way is waited for, unless
+// ctx is done; another reader may never return from it.
+func (b *readerBody) close(ctx context.Context) {
+	if b.pump == nil {
+		return
+	}
+	if b.rewind == nil {
+		b.pump.cancel()
+		return
+	}
+	_ = b.pump.stop(ctx)
 }
 
 func (b *readerBody) skipped() int64 { return 0 }
@@ -81,11 +103,10 @@ func (b *readerBody) send(ctx context.Context, s *sender) error {
 	if err := s.header(&artifactsv1.EntryHeader{Path: b.path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Try: again}); err != nil {
 		return err
 	}
-	if b.rewind != nil && b.read > 0 {
-		if err := b.rewind(); err != nil {
-			return failf("%s can't be read again: %w", quote(b.path), err)
+	if b.rewind != nil && b.pump != nil {
+		if err := b.startOver(ctx); err != nil {
+			return err
 		}
-		b.read, b.crc, b.over = 0, 0, false
 	}
 	offset, err := b.sendKept(s, spans)
 	if err != nil {
@@ -156,28 +177,51 @@ type readChunk struct {
 	err    error
 }
 
-// pump reads a reader to its end, or until nobody wants it.
-func pump(ctx context.Context, reader io.Reader, chunks chan<- readChunk) {
-	for {
-		buffer, err := readSome(reader)
-		select {
-		case chunks <- readChunk{buffer, err}:
-		case <-ctx.Done():
-			return
+// pump reads a reader in a goroutine of its own, until its end or until it is stopped.
+type pump struct {
+	chunks chan readChunk
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func startPump(reader io.Reader) *pump {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &pump{chunks: make(chan readChunk, chunksAhead), cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		for {
+			buffer, err := readSome(ctx, reader)
+			select {
+			case p.chunks <- readChunk{buffer, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
 		}
-		if err != nil {
-			return
-		}
+	}()
+	return p
+}
+
+// stop waits until nothing reads the reader any more, or until ctx is done.
+func (p *pump) stop(ctx context.Context) error {
+	p.cancel()
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
-// readSome reads a full chunk, or what is left. It doesn't use io.ReadFull, whose io.ErrUnexpectedEOF may be the reader's own: that its
-// source was cut off.
-func readSome(reader io.Reader) (mem.Buffer, error) {
+// readSome reads a full chunk, or what is left or came before ctx was done. It doesn't use io.ReadFull, whose io.ErrUnexpectedEOF may be
+// the reader's own: that its source was cut off.
+func readSome(ctx context.Context, reader io.Reader) (mem.Buffer, error) {
 	bytes := chunkPool.Get(chunkBytes)
 	var n int
 	var err error
-	for n < chunkBytes && err == nil {
+	for n < chunkBytes && err == nil && ctx.Err() == nil {
 		var some int
 		some, err = reader.Read((*bytes)[n:])
 		n += some
