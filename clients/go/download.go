@@ -143,25 +143,57 @@ func (d *download) fetch(ctx context.Context, endAt string, held []*artifactsv1.
 		if err == nil {
 			return nil
 		}
-		d.meter.Bytes = d.bytes
-		if d.current != nil && !d.current.suspend() {
-			d.current = nil
-		} else if d.current != nil {
-			d.meter.Bytes += d.current.written
-		}
 		if wrong, ok := errors.AsType[*refetchError](err); ok {
-			if d.refetched[wrong.path]++; d.refetched[wrong.path] == damagedFetches {
-				return wrong.failure()
-			}
-			// What was there before is given up: the file comes whole.
+			// What was there before is given up.
+			d.leave(false)
 			delete(d.tree.whole, wrong.path)
 			held = without(held, wrong.path)
+			if err := d.refetch(wrong); err != nil {
+				return err
+			}
 			continue
 		}
+		d.leave(true)
 		if err := d.retry.wait(ctx, err); err != nil {
 			return err
 		}
 	}
+}
+
+// leave keeps what came of the file that isn't through, to be gone on with, or lets go of it.
+func (d *download) leave(goOn bool) {
+	d.meter.Bytes = d.bytes
+	switch {
+	case d.current == nil:
+	case !goOn:
+		d.current.abandon()
+		d.current = nil
+	case !d.current.suspend():
+		d.current = nil
+	default:
+		d.meter.Bytes += d.current.written
+	}
+}
+
+// refetch has a file come whole, if it may come again; one that was lost need not if another download has finished it.
+func (d *download) refetch(wrong *refetchError) error {
+	if f := wrong.lost; f != nil {
+		err := f.lost()
+		if err == nil {
+			d.count(f.path, f.size)
+			d.meter.Bytes = d.bytes
+			return nil
+		}
+		still, ok := errors.AsType[*refetchError](err)
+		if !ok {
+			return err
+		}
+		wrong = still
+	}
+	if d.refetched[wrong.path]++; d.refetched[wrong.path] == damagedFetches {
+		return wrong.failure()
+	}
+	return nil
 }
 
 func withCurrent(held []*artifactsv1.HeldFile, path string, length int64) []*artifactsv1.HeldFile {

@@ -1,11 +1,13 @@
 package artifacts
 
 import (
+	"errors"
 	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 
 	artifactsv1 "github.com/dstackai/dstack-artifacts/gen/go/dstack/artifacts/v1"
 )
@@ -30,8 +32,8 @@ func (t *tree) held(entries []*artifactsv1.Entry) []*artifactsv1.HeldFile {
 func (t *tree) heldBytes(e *artifactsv1.Entry) int64 {
 	root, rel := t.stack[0].root, t.rel(e.GetPath())
 	size := int64(e.GetSize())
-	if info, err := root.Lstat(rel); err == nil && ownFile(info) && info.Size() == size && t.sameBytes(rel, size, e.GetCrc32C(), t.writeBuffer()) {
-		t.whole[e.GetPath()] = true
+	if found := findWhole(root, rel, size, e.GetCrc32C(), t.writeBuffer()); found != nil {
+		t.whole[e.GetPath()] = found
 		return size
 	}
 	info, err := root.Lstat(path.Join(path.Dir(rel), partialName(e.GetPath(), e.GetSize(), e.GetCrc32C())))
@@ -41,15 +43,49 @@ func (t *tree) heldBytes(e *artifactsv1.Entry) int64 {
 	return info.Size()
 }
 
-func (t *tree) sameBytes(rel string, size int64, crc uint32, buffer []byte) bool {
-	f, err := t.stack[0].root.Open(rel)
+// findWhole looks whether a file has the bytes that it should have, and gives it as it was before they were read; nil if it hasn't.
+func findWhole(root *os.Root, name string, size int64, crc uint32, buffer []byte) os.FileInfo {
+	f, found, err := openOwn(root, name, size)
 	if err != nil {
-		return false
+		return nil
 	}
 	defer f.Close()
 	sum := crc32.New(castagnoli)
-	n, err := io.CopyBuffer(onlyWriter{sum}, onlyReader{f}, buffer)
-	return err == nil && n == size && sum.Sum32() == crc
+	if n, err := io.CopyBuffer(onlyWriter{sum}, onlyReader{f}, buffer); err != nil || n != size || sum.Sum32() != crc {
+		return nil
+	}
+	return found
+}
+
+var errNotOwn = errors.New("not a plain file of that size")
+
+// openOwn opens a plain file of the given size without a second name. Links are not followed, and nothing waits for a FIFO.
+func openOwn(root *os.Root, name string, size int64) (*os.File, os.FileInfo, error) {
+	there, err := root.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !ownFile(there) || there.Size() != size {
+		return nil, nil, errNotOwn
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	is, err := f.Stat()
+	if err == nil && !os.SameFile(there, is) {
+		err = errNotOwn
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, is, nil
+}
+
+// unchanged says whether a file is the one that it was, and nobody changed it since, as far as the system knows.
+func unchanged(was, is os.FileInfo) bool {
+	return os.SameFile(was, is) && was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) && changeTime(was).Equal(changeTime(is))
 }
 
 // onlyReader hides what else a file can do from io.Copy.

@@ -3,10 +3,13 @@ package artifacts_test
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,16 +26,20 @@ import (
 type hostileServer struct {
 	artifactsv1.UnimplementedArtifactsServiceServer
 	messages []*artifactsv1.DownloadResponse
+	// Called before a message of the first download is sent.
+	before map[int]func()
+	called atomic.Bool
 	// What downloads end with.
 	failure error
 }
 
-// serve runs a server until the test ends.
+// serve runs a server until the test ends, for clients of any user.
 func serve(t *testing.T, implementation artifactsv1.ArtifactsServiceServer) *server {
 	t.Helper()
-	path := filepath.Join(shortDir(t), "s.sock")
+	dir := shortDir(t)
+	path := filepath.Join(dir, "s.sock")
 	listener, err := net.Listen("unix", path)
-	if err != nil {
+	if err = errors.Join(err, os.Chmod(dir, 0o755), os.Chmod(path, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	service := grpc.NewServer()
@@ -51,7 +58,11 @@ func (s *hostileServer) ListEntries(context.Context, *artifactsv1.ListEntriesReq
 }
 
 func (s *hostileServer) Download(_ *artifactsv1.DownloadRequest, stream artifactsv1.ArtifactsService_DownloadServer) error {
-	for _, message := range s.messages {
+	first := s.called.CompareAndSwap(false, true)
+	for i, message := range s.messages {
+		if act := s.before[i]; act != nil && first {
+			act()
+		}
 		if err := stream.Send(message); err != nil {
 			return err
 		}
@@ -72,15 +83,25 @@ func start(run string, commit uint64) *artifactsv1.DownloadResponse {
 	return &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_Start{Start: &artifactsv1.DownloadStart{Run: run, Commit: commit}}}
 }
 
-// fileOf is one byte of a file of one byte.
-func fileOf(path string) []*artifactsv1.DownloadResponse {
-	const crcOfX = 0xa93c5f93
-	header := &artifactsv1.EntryHeader{Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Size: new(uint64(1)), Crc32C: new(uint32(crcOfX))}
-	return []*artifactsv1.DownloadResponse{
-		{Message: &artifactsv1.DownloadResponse_File{File: header}},
-		{Message: &artifactsv1.DownloadResponse_Chunk{Chunk: []byte("x")}},
-		{Message: &artifactsv1.DownloadResponse_FileEnd{FileEnd: &artifactsv1.FileEnd{Size: 1, Crc32C: crcOfX}}},
+// fileOf is the header, the byte and the end of a file of one byte.
+func fileOf(path string) []*artifactsv1.DownloadResponse { return fileIn(path, []byte("x")) }
+
+// fileIn is a file's header, its chunks and its end.
+func fileIn(path string, chunks ...[]byte) []*artifactsv1.DownloadResponse {
+	content := slices.Concat(chunks...)
+	size, crc := uint64(len(content)), crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli))
+	header := &artifactsv1.EntryHeader{Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_FILE, Size: &size, Crc32C: &crc}
+	messages := []*artifactsv1.DownloadResponse{{Message: &artifactsv1.DownloadResponse_File{File: header}}}
+	for _, chunk := range chunks {
+		messages = append(messages, &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_Chunk{Chunk: chunk}})
 	}
+	end := &artifactsv1.FileEnd{Size: size, Crc32C: crc}
+	return append(messages, &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_FileEnd{FileEnd: end}})
+}
+
+func folderOf(path string, mode uint32) *artifactsv1.DownloadResponse {
+	header := &artifactsv1.EntryHeader{Path: path, Type: artifactsv1.EntryType_ENTRY_TYPE_FOLDER, Mode: &mode}
+	return &artifactsv1.DownloadResponse{Message: &artifactsv1.DownloadResponse_File{File: header}}
 }
 
 func linkOf(path, target string) *artifactsv1.DownloadResponse {

@@ -23,6 +23,8 @@ const (
 type refetchError struct {
 	path, problem string
 	reason        Reason
+	// Set if the file may have its name, given by another download.
+	lost *incoming
 }
 
 func (e *refetchError) Error() string { return quote(e.path) + " " + e.problem }
@@ -33,15 +35,25 @@ func (e *refetchError) failure() *DstackError {
 }
 
 func damagedError(path string) *refetchError {
-	return &refetchError{path, "arrived damaged: its checksum is not that of the uploaded file", ReasonChecksumMismatch}
+	return &refetchError{
+		path: path, problem: "arrived damaged: its checksum is not that of the uploaded file", reason: ReasonChecksumMismatch,
+	}
 }
 
-func lostError(path string) *refetchError {
-	return &refetchError{path, "can't be finished: its partial file was removed or replaced while it was written", ""}
+func lostError(f *incoming) *refetchError {
+	return &refetchError{path: f.path, problem: "can't be finished: its partial file was removed or replaced while it was written", lost: f}
 }
 
-// lostWrites is how often a small file is written if its partial file is taken away.
-const lostWrites = 3
+func changedError(path string) *refetchError {
+	return &refetchError{path: path, problem: "changed while it was downloaded"}
+}
+
+func foreignError(path string) *refetchError {
+	return &refetchError{path: path, problem: "is there and belongs to somebody else: its mode and its time can't be set"}
+}
+
+// lostWrites is how often a small file is written if its partial file is taken away: more often than others may be at the same.
+const lostWrites = 10
 
 // incoming is a file on its way.
 type incoming struct {
@@ -56,8 +68,8 @@ type incoming struct {
 	// partial is the file's name until it is whole, file what it is written to; nil for small and for whole ones.
 	partial string
 	file    *os.File
-	// whole says that the file is there already and only needs its mode and time.
-	whole bool
+	// found is the file if it was there already and only needs its mode and time, as it was when its bytes were compared.
+	found os.FileInfo
 	small []byte
 	// Bytes that are in `file` or in `small`, their checksum, and bytes that wait in the tree's buffer.
 	written int64
@@ -92,8 +104,8 @@ func (t *tree) begin(h *artifactsv1.EntryHeader, resumed *incoming) (*incoming, 
 		f.mtime = h.GetMtime().AsTime()
 	}
 	switch {
-	case h.GetOffset() > 0 && t.whole[f.path] && h.GetOffset() == h.GetSize():
-		f.whole, f.written, f.crc = true, f.size, f.crc32c
+	case h.GetOffset() > 0 && t.whole[f.path] != nil && h.GetOffset() == h.GetSize():
+		f.found, f.written, f.crc = t.whole[f.path], f.size, f.crc32c
 	case h.GetOffset() == 0 && f.size <= smallFileBytes:
 		f.small = make([]byte, 0, f.size)
 	default:
@@ -136,7 +148,7 @@ func (f *incoming) write(chunk mem.BufferSlice) error {
 			data = data[n:]
 			if f.waiting == len(buffer) {
 				if err := f.flush(); err != nil {
-					return writeFailure(f.display(), err)
+					return err
 				}
 			}
 		}
@@ -144,17 +156,27 @@ func (f *incoming) write(chunk mem.BufferSlice) error {
 	return nil
 }
 
-// flush writes what waits.
+// flush writes what waits, if the partial file is ours still: once another download has given it its name, its user may write to it.
 func (f *incoming) flush() error {
 	if f.waiting == 0 {
 		return nil
 	}
 	data := f.tree.writeBuffer()[:f.waiting]
 	f.waiting = 0
+	ours, err := f.ours(f.file)
+	if err == nil && ours == nil {
+		return lostError(f)
+	}
+	if err == nil {
+		var n int
+		n, err = f.file.WriteAt(data, f.written)
+		f.written += int64(n)
+	}
+	if err != nil {
+		return writeFailure(f.display(), err)
+	}
 	f.crc = crc32.Update(f.crc, castagnoli, data)
-	n, err := f.file.WriteAt(data, f.written)
-	f.written += int64(n)
-	return err
+	return nil
 }
 
 // suspend keeps what came of the file when the connection is lost, and says whether that is worth going on with.
@@ -187,8 +209,8 @@ func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
 	switch {
 	case f.small != nil:
 		return damagedError(f.path)
-	case f.whole:
-		return f.adjust(f.name)
+	case f.found != nil:
+		return f.adopt(f.found)
 	}
 	err := f.flush()
 	isRight := f.written == f.size && f.crc == f.crc32c && end.GetCrc32C() == f.crc32c
@@ -196,12 +218,13 @@ func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
 		return f.complete(f.file)
 	}
 	f.file.Close()
-	if err == nil {
-		if err = f.removePartial(); err == nil {
-			return damagedError(f.path)
-		}
+	if err != nil {
+		return err
 	}
-	return writeFailure(f.display(), err)
+	if err := f.removePartial(); err != nil {
+		return writeFailure(f.display(), err)
+	}
+	return damagedError(f.path)
 }
 
 // writeSmall writes a file whose bytes are all there, up to so many times.
@@ -236,54 +259,84 @@ func (f *incoming) removePartial() error {
 // complete gives the partial file its mode, its time and its name, and closes it. Another process that downloads the same may have done
 // so, and may have begun a new one since, which must not be taken for ours.
 func (f *incoming) complete(file *os.File) error {
-	err := file.Chmod(f.mode)
-	isOurs := false
-	if err == nil {
-		isOurs, err = f.isThere(file)
-	}
-	if err == nil && isOurs && !f.mtime.IsZero() {
-		err = f.folder.root.Chtimes(f.partial, time.Time{}, f.mtime)
+	ours, err := f.ours(file)
+	if err == nil && ours != nil {
+		err = f.setAttributes(file, ours, f.partial)
 	}
 	// Not before: a new one could have the inode of one that nobody has any more.
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil && isOurs {
+	if err == nil && ours != nil {
 		err = f.folder.root.Rename(f.partial, f.name)
 	}
 	switch {
-	case isOurs && !errors.Is(err, fs.ErrNotExist):
+	case ours != nil && !errors.Is(err, fs.ErrNotExist):
 		return f.tree.named(f.folder, f.partial, f.name, f.path, err)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return writeFailure(f.display(), err)
-	// Not in the tree's buffer: small files are completed side by side.
-	case !f.tree.sameBytes(f.tree.rel(f.path), f.size, f.crc32c, make([]byte, writeBytes)):
-		return lostError(f.path)
 	}
-	return f.adjust(f.name)
+	return f.lost()
 }
 
-// isThere says whether the partial file is still the one that is open.
-func (f *incoming) isThere(file *os.File) (bool, error) {
+// ours is the partial file as it is; nil if it is not the one that is open any more.
+func (f *incoming) ours(file *os.File) (os.FileInfo, error) {
 	ours, err := file.Stat()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	there, err := f.folder.root.Lstat(f.partial)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
-	return err == nil && os.SameFile(ours, there), err
+	if err != nil || !os.SameFile(ours, there) {
+		return nil, err
+	}
+	return ours, nil
 }
 
-// adjust gives a file that was there before the mode and the time that it should have.
-func (f *incoming) adjust(name string) error {
-	err := f.folder.root.Chmod(name, f.mode)
-	if err == nil && !f.mtime.IsZero() {
-		err = f.folder.root.Chtimes(name, time.Time{}, f.mtime)
+// lost is what becomes of a file whose partial one is gone, or another one: whoever took it may have finished it.
+func (f *incoming) lost() error {
+	// Not in the tree's buffer: small files are completed side by side.
+	found := findWhole(f.folder.root, f.name, f.size, f.crc32c, make([]byte, writeBytes))
+	if found == nil {
+		return lostError(f)
 	}
+	return f.adopt(found)
+}
+
+// adopt gives a file that was there before the mode and the time that it should have, if it is as it was found.
+func (f *incoming) adopt(found os.FileInfo) error {
+	file, is, err := openOwn(f.folder.root, f.name, f.size)
 	if err != nil {
+		return changedError(f.path)
+	}
+	defer file.Close()
+	if !unchanged(found, is) {
+		return changedError(f.path)
+	}
+	err = f.setAttributes(file, is, f.name)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return foreignError(f.path)
+	case errors.Is(err, fs.ErrNotExist):
+		return changedError(f.path)
+	case err != nil:
 		return writeFailure(f.display(), err)
 	}
 	return nil
+}
+
+// setAttributes sets what differs of mode and time of an open file, which is as `is` says. Setting what is set already could be forbidden.
+func (f *incoming) setAttributes(file *os.File, is os.FileInfo, name string) error {
+	if is.Mode()&(specialBits|fs.ModePerm) != f.mode {
+		if err := file.Chmod(f.mode); err != nil {
+			return err
+		}
+	}
+	if f.mtime.IsZero() || is.ModTime().Equal(f.mtime) {
+		return nil
+	}
+	// There is no way to set it by the open file.
+	return f.folder.root.Chtimes(name, time.Time{}, f.mtime)
 }

@@ -59,6 +59,26 @@ func TestAFileThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 	}
 }
 
+// asAnyUser runs the program as a client to its end, for whom permissions count: who may do everything is nobody there.
+func asAnyUser(t testing.TB, args ...string) (said string, err error) {
+	t.Helper()
+	command := exec.Command(os.Args[0], append([]string{childArgument}, args...)...)
+	if os.Geteuid() == 0 {
+		dir := shortDir(t)
+		command.Path = filepath.Join(dir, "client")
+		// Not written here: what another test starts at that moment would keep it open, and it couldn't be run.
+		if err := errors.Join(os.Chmod(dir, 0o755), exec.Command("cp", os.Args[0], command.Path).Run()); err != nil {
+			t.Fatal(err)
+		}
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+// nobody is a user and a group that own nothing.
+const nobody = 65534
+
 func TestAnUnreadableFileIsAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
@@ -68,24 +88,9 @@ func TestAnUnreadableFileIsAnErrorThatNamesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := startServerWith(t, []string{"DSTACK_ARTIFACTS_TOKEN=a-token-for-tests"}, "http://127.0.0.1:0")
-	command := exec.Command(os.Args[0], childArgument, "upload", s.url, "p", filepath.Join(dir, "tree"), "r")
-	command.Env = append(os.Environ(), "DSTACK_ARTIFACTS_TOKEN=a-token-for-tests")
-	if os.Geteuid() == 0 {
-		// Root may read everything; nobody may not.
-		program := filepath.Join(dir, "client")
-		content, err := os.ReadFile(os.Args[0])
-		if err == nil {
-			err = os.WriteFile(program, content, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		command.Path = program
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
-	said, err := command.CombinedOutput()
-	if err == nil || !strings.Contains(string(said), filepath.Join(dir, "tree/secret")) || !strings.Contains(string(said), "permission denied") {
+	p := startProxy(t, sharedServer(t))
+	said, err := asAnyUser(t, "upload", p.url, "p", filepath.Join(dir, "tree"), "r")
+	if err == nil || !strings.Contains(said, filepath.Join(dir, "tree/secret")) || !strings.Contains(said, "permission denied") {
 		t.Errorf("%s, %v", said, err)
 	}
 }

@@ -27,7 +27,7 @@ func (f *incoming) openPartial(keep int64) error {
 		var n int64
 		if n, err = io.CopyBuffer(onlyWriter{sum}, io.NewSectionReader(file, 0, keep), f.tree.writeBuffer()); n < keep && err == nil {
 			file.Close()
-			return lostError(f.path)
+			return lostError(f)
 		}
 		f.crc = sum.Sum32()
 	}

@@ -2,7 +2,9 @@ package artifacts_test
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -69,9 +71,10 @@ func (d *direction) replace(from, to string, times int) {
 
 func startProxy(t testing.TB, s *server) *proxy {
 	t.Helper()
-	path := filepath.Join(shortDir(t), "p.sock")
+	dir := shortDir(t)
+	path := filepath.Join(dir, "p.sock")
 	listener, err := net.Listen("unix", path)
-	if err != nil {
+	if err = errors.Join(err, os.Chmod(dir, 0o755), os.Chmod(path, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	p := &proxy{

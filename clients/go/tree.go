@@ -31,8 +31,8 @@ type tree struct {
 	// Modes that folders get at the end, by their paths.
 	modes   map[string]fs.FileMode
 	writers *writers
-	// Files that were found whole, by artifact path.
-	whole  map[string]bool
+	// Files that were found whole, by artifact path, as they were then.
+	whole  map[string]os.FileInfo
 	buffer []byte
 }
 
@@ -52,7 +52,7 @@ func (f *folder) release() {
 // openTree opens the place of a download: what is asked for is one file, which goes into local if that is a folder or ends in a
 // slash, else becomes it; or everything that is in a folder.
 func openTree(asked, local string, isFile bool) (*tree, error) {
-	t := &tree{asked: asked, local: local, modes: map[string]fs.FileMode{}, whole: map[string]bool{}}
+	t := &tree{asked: asked, local: local, modes: map[string]fs.FileMode{}, whole: map[string]os.FileInfo{}}
 	dir := local
 	if isFile {
 		dir, t.single = filepath.Split(local)
