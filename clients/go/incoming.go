@@ -229,7 +229,7 @@ func (t *tree) end(f *incoming, end *artifactsv1.FileEnd) error {
 
 // writeSmall writes a file whose bytes are all there, up to so many times.
 func (f *incoming) writeSmall(times int) error {
-	file, err := createPartial(f.folder.root, f.partial, f.size)
+	file, err := f.createPartial()
 	if err != nil {
 		return writeFailure(f.display(), err)
 	}
@@ -250,10 +250,11 @@ func (f *incoming) writeSmall(times int) error {
 }
 
 func (f *incoming) removePartial() error {
-	if err := f.folder.root.Remove(f.partial); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := f.folder.change(func() error { return f.folder.root.Remove(f.partial) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // complete gives the partial file its mode, its time and its name, and closes it. Another process that downloads the same may have done
@@ -268,7 +269,7 @@ func (f *incoming) complete(file *os.File) error {
 		err = cerr
 	}
 	if err == nil && ours != nil {
-		err = f.folder.root.Rename(f.partial, f.name)
+		err = f.folder.change(func() error { return f.folder.root.Rename(f.partial, f.name) })
 	}
 	switch {
 	case ours != nil && !errors.Is(err, fs.ErrNotExist):

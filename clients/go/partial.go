@@ -18,7 +18,7 @@ func partialName(path string, size uint64, crc uint32) string {
 
 // openPartial opens the partial file and reads the bytes that are kept of it. They may have gone since they were counted.
 func (f *incoming) openPartial(keep int64) error {
-	file, err := createPartial(f.folder.root, f.partial, f.size)
+	file, err := f.createPartial()
 	if err != nil {
 		return writeFailure(f.display(), err)
 	}
@@ -37,6 +37,14 @@ func (f *incoming) openPartial(keep int64) error {
 	}
 	f.file, f.written = file, keep
 	return nil
+}
+
+func (f *incoming) createPartial() (file *os.File, err error) {
+	err = f.folder.change(func() (err error) {
+		file, err = createPartial(f.folder.root, f.partial, f.size)
+		return err
+	})
+	return file, err
 }
 
 // onlyWriter hides what else a writer can do from io.Copy.

@@ -41,6 +41,29 @@ type folder struct {
 	rel  string
 	root *os.Root
 	refs atomic.Int32
+	// Whether it gets the mode in the end that it has in the run.
+	hasMode bool
+}
+
+// changeTries is how often something is tried in a folder whose mode others may change at any time: each does so once, in its end.
+const changeTries = 5
+
+// change does what changes something in the folder. Another download of the same sets the mode in its end, and that may forbid the owner
+// to write: then he may again, as the mode is set in the end of this download too.
+func (f *folder) change(act func() error) error {
+	for tries := 1; ; tries++ {
+		err := act()
+		if !f.hasMode || tries == changeTries || !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		info, serr := f.root.Stat(".")
+		if serr == nil && info.Mode().Perm()&ownerMay != ownerMay {
+			serr = f.root.Chmod(".", info.Mode()&(specialBits|fs.ModePerm)|ownerMay)
+		}
+		if serr != nil {
+			return err
+		}
+	}
 }
 
 func (f *folder) release() {
@@ -138,6 +161,10 @@ func (t *tree) link(h *artifactsv1.EntryHeader) error {
 
 // giveLink makes a link. Others may be at the same: whoever has the partial link taken away begins anew, and finds the link there.
 func (f *folder) giveLink(target, partial, name string) error {
+	return f.change(func() error { return f.tryLink(target, partial, name) })
+}
+
+func (f *folder) tryLink(target, partial, name string) error {
 	for {
 		if there, err := f.root.Readlink(name); err == nil && there == target {
 			return nil

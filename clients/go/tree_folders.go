@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// ownerMay is what the owner of a folder must be allowed to, to fill it.
+const ownerMay fs.FileMode = 0o700
+
 // enter opens the folder at rel, making what is missing. With force, a folder there that its owner may not change is made so that he
 // may, because its mode is set in the end.
 func (t *tree) enter(rel string, force bool) (*folder, error) {
@@ -19,11 +22,14 @@ func (t *tree) enter(rel string, force bool) (*folder, error) {
 		top := t.top()
 		name, _, more := strings.Cut(strings.TrimPrefix(rel[len(top.rel):], "/"), "/")
 		next := joinPath(top.rel, name)
-		root, err := t.openFolder(top.root, next, force && !more)
+		f := &folder{rel: next, hasMode: force && !more}
+		err := top.change(func() (err error) {
+			f.root, err = t.openFolder(top.root, next, f.hasMode)
+			return err
+		})
 		if err != nil {
 			return nil, t.folderFailure(next, err)
 		}
-		f := &folder{rel: next, root: root}
 		f.refs.Store(1)
 		t.stack = append(t.stack, f)
 	}
@@ -52,8 +58,8 @@ func (t *tree) openFolder(parent *os.Root, rel string, force bool) (*os.Root, er
 			return nil, errIsLink
 		case !info.IsDir():
 			return nil, errIsFile
-		case force && info.Mode().Perm()&0o700 != 0o700:
-			if err := parent.Chmod(name, info.Mode()&(specialBits|fs.ModePerm)|0o700); err != nil {
+		case force && info.Mode().Perm()&ownerMay != ownerMay:
+			if err := parent.Chmod(name, info.Mode()&(specialBits|fs.ModePerm)|ownerMay); err != nil {
 				return nil, err
 			}
 			t.modes[rel] = info.Mode().Perm()
