@@ -95,34 +95,43 @@ func TestAFileThatAnotherDownloadFinishedIsNotFetchedAgain(t *testing.T) {
 	if _, err := c.Upload(testContext(t), source, artifacts.WithArtifactPath(""), artifacts.WithRun("r")); err != nil {
 		t.Fatal(err)
 	}
-	var finish sync.Once
-	progress := func(now artifacts.Progress) {
-		if now.Path != "a" || now.Bytes == 0 {
-			return
-		}
-		finish.Do(func() {
-			partials, err := filepath.Glob(filepath.Join(out, ".*.partial"))
-			if err != nil || len(partials) != 1 {
-				t.Errorf("%q, %v", partials, err)
+	// The one that is alone is the last one: nothing is left to ask for.
+	for name, options := range map[string][]artifacts.DownloadOption{"many": nil, "alone": {artifacts.WithArtifactPath("a")}} {
+		folder := filepath.Join(out, name)
+		var finish sync.Once
+		progress := func(now artifacts.Progress) {
+			if now.Path != "a" || now.Bytes == 0 {
+				// The next report comes with the first bytes: one each 100 ms is due by then.
+				time.Sleep(100 * time.Millisecond)
 				return
 			}
-			err = os.WriteFile(partials[0], repeated(largeBytes), 0o600)
-			if err = errors.Join(err, os.Rename(partials[0], filepath.Join(out, "a"))); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	p.down.set(nil)
-	d, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out), artifacts.WithProgress(progress))
-	if err != nil || d.Files != 2 || d.Bytes != largeBytes+1 {
-		t.Errorf("%+v, %v", d, err)
-	}
-	if got := p.down.bytes.Load(); got > largeBytes/2 {
-		t.Errorf("%d bytes were fetched", got)
-	}
-	sameTree(t, source, out)
-	if info, err := os.Stat(filepath.Join(out, "a")); err != nil || info.Mode() != 0o644 {
-		t.Errorf("%v, %v", info.Mode(), err)
+			finish.Do(func() {
+				partials, err := filepath.Glob(filepath.Join(folder, ".*.partial"))
+				if err != nil || len(partials) != 1 {
+					t.Errorf("%q, %v", partials, err)
+					return
+				}
+				err = os.WriteFile(partials[0], repeated(largeBytes), 0o600)
+				if err = errors.Join(err, os.Rename(partials[0], filepath.Join(folder, "a"))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		options = append(options, artifacts.WithLocalPath(folder+"/"), artifacts.WithProgress(progress))
+		p.down.set(nil)
+		d, err := c.Download(testContext(t), artifacts.Run("r"), options...)
+		if err != nil || name == "many" && (d.Files != 2 || d.Bytes != largeBytes+1) || name == "alone" && (d.Files != 1 || d.Bytes != largeBytes) {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+		if got := p.down.bytes.Load(); got > largeBytes/2 {
+			t.Errorf("%s: %d bytes were fetched", name, got)
+		}
+		if got, err := os.ReadFile(filepath.Join(folder, "a")); err != nil || !bytes.Equal(got, repeated(largeBytes)) {
+			t.Errorf("%s: %d bytes that are not those uploaded, %v", name, len(got), err)
+		}
+		if info, err := os.Stat(filepath.Join(folder, "a")); err != nil || info.Mode() != 0o644 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
 	}
 }
 
