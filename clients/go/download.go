@@ -175,7 +175,8 @@ func (d *download) leave(goOn bool) {
 	}
 }
 
-// refetch has a file come whole, if it may come again; one that was lost need not if another download has finished it.
+// refetch has a file come whole, if it may come again. It need not if another download has made it right: those finish what they share,
+// replace what others finished, and set the mode and time of what they find, all of which looks like a change.
 func (d *download) refetch(wrong *refetchError) error {
 	if f := wrong.lost; f != nil {
 		err := f.lost()

@@ -23,7 +23,7 @@ const (
 type refetchError struct {
 	path, problem string
 	reason        Reason
-	// Set if the file may have its name, given by another download.
+	// Set if another download may have made it right meanwhile.
 	lost *incoming
 }
 
@@ -44,15 +44,16 @@ func lostError(f *incoming) *refetchError {
 	return &refetchError{path: f.path, problem: "can't be finished: its partial file was removed or replaced while it was written", lost: f}
 }
 
-func changedError(path string) *refetchError {
-	return &refetchError{path: path, problem: "changed while it was downloaded"}
+func changedError(f *incoming) *refetchError {
+	return &refetchError{path: f.path, problem: "changed while it was downloaded", lost: f}
 }
 
 func foreignError(path string) *refetchError {
 	return &refetchError{path: path, problem: "is there and belongs to somebody else: its mode and its time can't be set"}
 }
 
-// lostWrites is how often a small file is written if its partial file is taken away: more often than others may be at the same.
+// lostWrites is how often a small file is written if its partial file is taken away, and how often what another download has made of a
+// file is looked at if yet another one replaces it: more often than downloads are at the same.
 const lostWrites = 10
 
 // incoming is a file on its way.
@@ -299,29 +300,35 @@ func (f *incoming) ours(file *os.File) (os.FileInfo, error) {
 // lost is what becomes of a file whose partial one is gone, or another one: whoever took it may have finished it.
 func (f *incoming) lost() error {
 	// Not in the tree's buffer: small files are completed side by side.
-	found := findWhole(f.folder.root, f.name, f.size, f.crc32c, make([]byte, writeBytes))
-	if found == nil {
-		return lostError(f)
+	buffer := make([]byte, writeBytes)
+	for tries := 1; ; tries++ {
+		found := findWhole(f.folder.root, f.name, f.size, f.crc32c, buffer)
+		if found == nil {
+			return lostError(f)
+		}
+		err := f.adopt(found)
+		if wrong, ok := errors.AsType[*refetchError](err); !ok || wrong.lost == nil || tries == lostWrites {
+			return err
+		}
 	}
-	return f.adopt(found)
 }
 
 // adopt gives a file that was there before the mode and the time that it should have, if it is as it was found.
 func (f *incoming) adopt(found os.FileInfo) error {
 	file, is, err := openOwn(f.folder.root, f.name, f.size)
 	if err != nil {
-		return changedError(f.path)
+		return changedError(f)
 	}
 	defer file.Close()
 	if !unchanged(found, is) {
-		return changedError(f.path)
+		return changedError(f)
 	}
 	err = f.setAttributes(file, is, f.name)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return foreignError(f.path)
 	case errors.Is(err, fs.ErrNotExist):
-		return changedError(f.path)
+		return changedError(f)
 	case err != nil:
 		return writeFailure(f.display(), err)
 	}

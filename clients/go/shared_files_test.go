@@ -195,6 +195,49 @@ func TestAFileThatChangesAfterItWasComparedIsFetched(t *testing.T) {
 	}
 }
 
+// Other downloads set the mode of what they find, and replace it by the same.
+func TestAFileThatIsRightAfterAChangeIsNotFetched(t *testing.T) {
+	t.Parallel()
+	content := seeded(1, 1_000_000)
+	for name, act := range map[string]func(file string) error{
+		"its mode": func(file string) error { return os.Chmod(file, 0o600) },
+		"another file of the same bytes": func(file string) error {
+			return errors.Join(os.WriteFile(file+"-other", content, 0o600), os.Rename(file+"-other", file))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, sharedServer(t))
+			c := p.client(t, artifacts.WithProject(newProject()))
+			if _, err := c.UploadReader(testContext(t), "a", bytes.NewReader(content), artifacts.WithRun("r")); err != nil {
+				t.Fatal(err)
+			}
+			out := t.TempDir()
+			file := filepath.Join(out, "a")
+			write(t, file, content)
+			var once sync.Once
+			progress := func(artifacts.Progress) {
+				once.Do(func() {
+					if err := act(file); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			p.down.set(nil)
+			d, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(out), artifacts.WithProgress(progress))
+			if err != nil || d.Files != 1 || d.Bytes != int64(len(content)) {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if got := p.down.bytes.Load(); got > int64(len(content))/2 {
+				t.Errorf("%d bytes were fetched", got)
+			}
+			if info, err := os.Stat(file); err != nil || info.Mode() != 0o644 {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+		})
+	}
+}
+
 // Setting what is set already would need to be allowed to, and changes the time of the last change.
 func TestAFileThatIsAsItShouldBeIsNotTouched(t *testing.T) {
 	t.Parallel()
