@@ -70,7 +70,7 @@ async function pinnedTo(
 }
 
 async function* levels(
-  { view }: ResolvedView,
+  { view, path: shown }: ResolvedView,
   prefix: string,
   recursive: boolean,
   after: string | undefined,
@@ -79,8 +79,8 @@ async function* levels(
   const itself = await view.get(prefix);
   if (recursive) {
     for await (const batch of view.entries({ path: prefix, ...from })) {
-      // The folder that is listed is not in its own listing.
-      yield batch.filter((entry) => entry.path !== prefix || entry.type !== "folder").map(withoutExtents);
+      // The folder that is listed is not in its own listing, nor is the one that a tag shows: the tag shows what is in it.
+      yield batch.filter(({ path, type }) => type !== "folder" || (path !== prefix && path !== shown)).map(withoutExtents);
     }
   } else if (itself && itself.type !== "folder") {
     if (!after || comparePaths(after, itself.path) < 0) yield [withoutExtents(itself)];

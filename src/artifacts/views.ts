@@ -28,6 +28,8 @@ export interface Layers {
 export interface ResolvedView {
   readonly run: string;
   readonly seq: number;
+  /** The tag's path; empty for everything. */
+  readonly path: string;
   /** Of a tag: what the tag shows. */
   readonly view: View;
 }
@@ -72,14 +74,14 @@ export function createViews(
         const tag = await tags.find(project, reference.tag);
         if (!tag) throw tagNotFound(reference.tag);
         const { run, commit, path } = tag.info;
-        return { run, seq: commit, view: narrowed(await views.at(project, run, commit), path) };
+        return { run, seq: commit, path, view: narrowed(await views.at(project, run, commit), path) };
       }
       const { run, commit } = reference;
       const state = await views.state(project, run);
       const seq = commit || (await views.newestCommit(project, run, state));
       if (seq > state.seq || seq <= state.deletedSeq) throw commitNotFound(run, seq);
       if ((await log.entry(project, run, seq)).change.case !== "commit") throw commitNotFound(run, seq);
-      return { run, seq, view: await views.at(project, run, seq) };
+      return { run, seq, path: "", view: await views.at(project, run, seq) };
     },
 
     at(project, run, seq) {

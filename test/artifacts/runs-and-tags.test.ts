@@ -162,6 +162,10 @@ describe("a tag", () => {
 
   it("of a path is listed level by level from the root, as a run is that has nothing else", async () => {
     const server = await servers().open();
+    const session = await server.startUpload({ project: PROJECT, run: "r", uploadId: randomUUID() });
+    for (const path of ["a", "a/b"]) await session.file({ path, type: "folder", mode: 0o700 });
+    await session.finish({ files: 0, bytes: 0 });
+    await session.close();
     await upload(server, { run: "r" }, { "a/b/f": "1", "a/b/g": "2", "a/c": "3", z: "4" });
     await server.createTag(PROJECT, "folder", { run: "r", path: "a/b" });
     await server.createTag(PROJECT, "file", { run: "r", path: "a/b/g" });
