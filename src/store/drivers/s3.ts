@@ -151,7 +151,12 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
     list: (prefix, options = {}) => call(`listing ${prefix}`, options.signal, () => list(prefix, options)),
     delete: (key, options?: CallOptions) =>
       call(`deleting ${key}`, options?.signal, async () => {
-        await client.send(new sdk.DeleteObjectCommand({ ...common, Key: key }), sendOptions(options?.signal));
+        try {
+          await client.send(new sdk.DeleteObjectCommand({ ...common, Key: key }), sendOptions(options?.signal));
+        } catch (error) {
+          // Amazon's answers that it is deleted; others tell whom another one was faster than.
+          if (s3Error(settings, `deleting ${key}`, error).kind !== "notFound") throw error;
+        }
       }),
     async close() {
       await calls.close();
