@@ -18,6 +18,9 @@ func partialName(path string, size uint64, crc uint32) string {
 
 // openPartial opens the partial file and reads the bytes that are kept of it. They may have gone since they were counted.
 func (f *incoming) openPartial(keep int64) error {
+	if _, err := f.folder.root.Lstat(f.partial); keep > 0 && errors.Is(err, fs.ErrNotExist) {
+		return lostError(f)
+	}
 	file, err := f.createPartial()
 	if err != nil {
 		return writeFailure(f.display(), err)

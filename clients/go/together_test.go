@@ -140,7 +140,10 @@ func TestAFileWhosePartialIsTakenAwayComesAgain(t *testing.T) {
 	content := seeded(seed, int(size))
 	for what, act := range map[string]func(partial, final string) error{
 		"finished": os.Rename,
-		"removed":  func(partial, _ string) error { return os.Remove(partial) },
+		"finished whole": func(partial, final string) error {
+			return errors.Join(os.WriteFile(partial, content, 0o600), os.Rename(partial, final))
+		},
+		"removed": func(partial, _ string) error { return os.Remove(partial) },
 		"replaced": func(partial, _ string) error {
 			return errors.Join(os.Remove(partial), os.WriteFile(partial, content[:1000], 0o600))
 		},
@@ -170,6 +173,9 @@ func TestAFileWhosePartialIsTakenAwayComesAgain(t *testing.T) {
 				}
 				if got, err := os.ReadFile(filepath.Join(folder, "a")); err != nil || !bytes.Equal(got, content) {
 					t.Errorf("%d bytes that are not those uploaded, %v", len(got), err)
+				}
+				if names, err := filepath.Glob(filepath.Join(folder, ".*")); err != nil || len(names) > 0 {
+					t.Errorf("left behind: %q, %v", names, err)
 				}
 			})
 		}

@@ -197,7 +197,9 @@ export class PartialFile {
     this.#partial = partialPath(final, file);
     this.#length = found.length;
     this.#crc = found.crc;
-    this.#fd = naming(final, () => openPartial(this.#partial, file));
+    const fd = naming(final, () => (found.length > 0 ? openBegun(this.#partial) : openPartial(this.#partial, file)));
+    if (fd === undefined) throw lost(file);
+    this.#fd = fd;
     this.#stats = fs.fstatSync(this.#fd);
     if (found.length === 0 || (found.stats?.ino === this.#stats.ino && found.length <= this.#stats.size)) return;
     // Somebody else finished what was found, or took it away: writing behind it would leave a hole.
@@ -295,11 +297,16 @@ function openPartial(partial: string, file: WantedFile): number {
   for (;;) {
     const made = openUnless(["EEXIST"], partial, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW);
     if (made !== undefined) return made;
-    const there = openUnless(["ENOENT", ...NO_FILE], partial, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    const there = openBegun(partial);
     if (there !== undefined && isOurs(fs.fstatSync(there), file)) return there;
     if (there !== undefined) fs.closeSync(there);
     fs.rmSync(partial, { force: true });
   }
+}
+
+/** `undefined` if nothing is there, or nothing that can be written. */
+function openBegun(partial: string): number | undefined {
+  return openUnless(["ENOENT", ...NO_FILE], partial, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
 }
 
 function openUnless(codes: readonly string[], path: string, flags: number): number | undefined {

@@ -291,6 +291,13 @@ describe("files", () => {
 
     for (const [what, act] of [
       ["is finished by another download", (partial, final) => fs.renameSync(partial, final)],
+      [
+        "is finished whole",
+        (partial, final) => {
+          fs.writeFileSync(partial, bytesOf(1, 2 * MIB));
+          fs.renameSync(partial, final);
+        },
+      ],
       ["is taken away", (partial) => fs.rmSync(partial)],
       [
         "makes way for a new one",
@@ -308,6 +315,7 @@ describe("files", () => {
         // The first time when the file is begun.
         await client.download({ run: "r", localPath: path("out"), onProgress: () => ++told === 1 && act(partial, path("out/a")) });
         checkTree(path("out"), [{ path: "a", size: 2 * MIB, seed: 1 }]);
+        assert.deepEqual(fs.readdirSync(path("out")), ["a"], "nothing is left behind");
       });
 
       it(`are right or not there if the partial file ${what} while it is written`, async () => {
