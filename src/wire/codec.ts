@@ -1,7 +1,8 @@
 /** What differs between streams: which messages each one carries. */
 import { create, type DescField, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { DownloadResponseSchema, UploadRequestSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { decodeEntry, encodeFileEnd, encodeHeader } from "./entries.ts";
+import { decodeEntry, encodeFileEnd, encodeHeader, tagOf } from "./entries.ts";
 import type { DownloadMessage, UploadMessage } from "./messages.ts";
 
 /** How messages of one stream become bytes and back. */
@@ -14,7 +15,6 @@ export interface Codec<M> {
   readonly encode: (message: M) => Uint8Array;
 }
 
-const LENGTH_DELIMITED = 2;
 /** Nobody here looks at fields of newer versions, so they aren't kept. */
 const readOptions = { readUnknownFields: false };
 
@@ -40,7 +40,7 @@ const downloadResponseEntries = entriesOf(DownloadResponseSchema.field);
 
 /** A message of UploadRequest. */
 export const uploadCodec: Codec<UploadMessage> = {
-  chunkTag: (UploadRequestSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
+  chunkTag: tagOf(UploadRequestSchema.field.chunk.number, WireType.LengthDelimited),
   decode: (bytes) => decodeEntry(bytes, uploadRequestEntries) ?? fromBinary(UploadRequestSchema, bytes, readOptions).message,
   encode(message) {
     const { file, fileEnd } = uploadRequestEntries;
@@ -52,7 +52,7 @@ export const uploadCodec: Codec<UploadMessage> = {
 
 /** A message of DownloadResponse. */
 export const downloadCodec: Codec<DownloadMessage> = {
-  chunkTag: (DownloadResponseSchema.field.chunk.number << 3) | LENGTH_DELIMITED,
+  chunkTag: tagOf(DownloadResponseSchema.field.chunk.number, WireType.LengthDelimited),
   decode: (bytes) => decodeEntry(bytes, downloadResponseEntries) ?? fromBinary(DownloadResponseSchema, bytes, readOptions).message,
   encode(message) {
     const { file, fileEnd } = downloadResponseEntries;

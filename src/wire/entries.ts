@@ -94,7 +94,8 @@ function plainEnd(fields: PlainFields): FileEnd {
   return { $typeName: FileEndSchema.typeName, size, crc32c };
 }
 
-function tagOf(field: number, type: WireType): number {
+/** The byte that a field of a number up to 15 begins with. */
+export function tagOf(field: number, type: WireType): number {
   return (field << 3) | type;
 }
 

@@ -51,9 +51,10 @@ export function toTimestamp(ns: bigint): Timestamp {
   return { $typeName: TimestampSchema.typeName, seconds: (ns - nanos) / NS_PER_SECOND, nanos: Number(nanos) };
 }
 
-export function fromTimestamp({ seconds, nanos }: Timestamp, what: () => string): bigint {
+/** The time of an entry, in nanoseconds since 1970. */
+function fromTimestamp({ seconds, nanos }: Timestamp, path: string): bigint {
   const valid = seconds >= MIN_SECONDS && seconds <= MAX_SECONDS && nanos >= 0 && BigInt(nanos) < NS_PER_SECOND;
-  if (!valid) throw invalid(`${what()} has a time that no Timestamp can have`);
+  if (!valid) throw invalid(`${shown(path)} has a time that no Timestamp can have`);
   return seconds * NS_PER_SECOND + BigInt(nanos);
 }
 
@@ -87,7 +88,7 @@ export function toHeader(message: EntryHeader): UploadHeader {
     type: toType(message),
     size: size === undefined ? undefined : Number(size),
     mode,
-    mtimeNs: mtime === undefined ? undefined : fromTimestamp(mtime, () => shown(path)),
+    mtimeNs: mtime === undefined ? undefined : fromTimestamp(mtime, path),
     linkTarget,
     try: message.try,
   };

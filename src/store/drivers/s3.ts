@@ -155,7 +155,8 @@ export async function openS3(url: string, env: NodeJS.ProcessEnv = process.env):
           await client.send(new sdk.DeleteObjectCommand({ ...common, Key: key }), sendOptions(options?.signal));
         } catch (error) {
           // Amazon's answers that it is deleted; others tell whom another one was faster than.
-          if (s3Error(settings, `deleting ${key}`, error).kind !== "notFound") throw error;
+          const failure = s3Error(settings, `deleting ${key}`, error);
+          if (failure.kind !== "notFound") throw failure;
         }
       }),
     async close() {
