@@ -78,31 +78,17 @@ func TestDownloadsToOneFolderAtOnceAllSucceed(t *testing.T) {
 	if err := os.Symlink("large", filepath.Join(source, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Upload(testContext(t), source, artifacts.WithArtifactPath(""), artifacts.WithRun("r"),
-		artifacts.WithSymlinks(artifacts.PreserveSymlinks)); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		folder := t.TempDir()
-		var downloads sync.WaitGroup
-		for range 6 {
-			downloads.Go(func() {
-				if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(folder)); err != nil {
-					t.Error(err)
-				}
-				// Whoever is done has whole files, whatever the others are at.
-				for name, content := range files {
-					if got, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !bytes.Equal(got, content) {
-						t.Errorf("%s: %d bytes that are not those uploaded, %v", name, len(got), err)
-					}
-				}
-				if target, err := os.Readlink(filepath.Join(folder, "link")); target != "large" {
-					t.Errorf("%q, %v", target, err)
-				}
-			})
+	downloadTogether(t, c, source, func(folder string) {
+		// Whoever is done has whole files, whatever the others are at.
+		for name, content := range files {
+			if got, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%s: %d bytes that are not those uploaded, %v", name, len(got), err)
+			}
 		}
-		downloads.Wait()
-	}
+		if target, err := os.Readlink(filepath.Join(folder, "link")); target != "large" {
+			t.Errorf("%q, %v", target, err)
+		}
+	})
 }
 
 func TestSmallFilesAndLinksAreWrittenByManyAtOnce(t *testing.T) {
@@ -115,6 +101,13 @@ func TestSmallFilesAndLinksAreWrittenByManyAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	downloadTogether(t, c, source, func(string) {})
+}
+
+// downloadTogether uploads a folder, links as links, and downloads it to each of five folders, six times at once, which must be the same in
+// the end. done is called with the folder for each download when it ends.
+func downloadTogether(t *testing.T, c *artifacts.Client, source string, done func(folder string)) {
+	t.Helper()
 	if _, err := c.Upload(testContext(t), source, artifacts.WithArtifactPath(""), artifacts.WithRun("r"),
 		artifacts.WithSymlinks(artifacts.PreserveSymlinks)); err != nil {
 		t.Fatal(err)
@@ -127,6 +120,7 @@ func TestSmallFilesAndLinksAreWrittenByManyAtOnce(t *testing.T) {
 				if _, err := c.Download(testContext(t), artifacts.Run("r"), artifacts.WithLocalPath(folder)); err != nil {
 					t.Error(err)
 				}
+				done(folder)
 			})
 		}
 		downloads.Wait()
