@@ -201,7 +201,8 @@ export class PartialFile {
     if (fd === undefined) throw lost(file);
     this.#fd = fd;
     this.#stats = fs.fstatSync(this.#fd);
-    if (found.length === 0 || (found.stats?.ino === this.#stats.ino && found.length <= this.#stats.size)) return;
+    if (found.length === 0) return;
+    if (isOurs(this.#stats, file) && found.stats?.ino === this.#stats.ino && found.length <= this.#stats.size) return;
     // Somebody else finished what was found, or took it away: writing behind it would leave a hole.
     this.#close();
     throw lost(file);

@@ -6,7 +6,7 @@ import { create } from "@bufbuild/protobuf";
 import { UploadStartSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { createClient } from "../../src/client/client.ts";
 import { LocalTree } from "../../src/client/local-tree.ts";
-import { NOTHING_FOUND, PartialFile, partialName } from "../../src/client/partial-file.ts";
+import { findFile, NOTHING_FOUND, PartialFile, partialName } from "../../src/client/partial-file.ts";
 import { uploadMessages } from "../../src/client/upload-messages.ts";
 import { walk } from "../../src/client/walk.ts";
 import { crc32c } from "../../src/lib/crc32c.ts";
@@ -330,6 +330,15 @@ describe("files", () => {
         if (isFinished) assert.deepEqual(fs.readFileSync(path("a")), Buffer.from(bytesOf(1, 2 * MIB)));
       });
     }
+
+    it("are not gone on with if their partial file got a second name since it was found", async () => {
+      const file = { ...wanted, mode: undefined, mtimeNs: undefined };
+      fs.writeFileSync(path(partialName(wanted)), bytesOf(1, MIB));
+      const found = await findFile(path("a"), file, undefined);
+      fs.linkSync(path(partialName(wanted)), path("second"));
+      assert.throws(() => new PartialFile(path("a"), file, found), { name: "ArtifactsDownloadError" });
+      assert.deepEqual(fs.readFileSync(path("second")), Buffer.from(bytesOf(1, MIB)));
+    });
 
     it("are not written to any more once another download finished them", async () => {
       const file = new PartialFile(path("a"), { ...wanted, mode: undefined, mtimeNs: undefined }, NOTHING_FOUND);
