@@ -1,4 +1,4 @@
-/** A client's way to its server: one connection for all calls, with one policy for trying again. */
+/** A client's way to its server, with one policy for trying again. */
 import { type CallOptions, type Client, createClient } from "@connectrpc/connect";
 import { ArtifactsService } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { createCaller } from "./caller.ts";
@@ -31,16 +31,17 @@ export interface Link {
 export function openLink(settings: Settings): Link {
   const caller = createCaller(settings);
   const service = createClient(ArtifactsService, createHttp2Transport(caller, settings.timeoutMs));
+  const transfers = createHttp2Transfers(settings, caller);
   const files = createFileWriter();
   return {
     settings,
-    transfers: createHttp2Transfers(settings, caller),
+    transfers,
     service,
     files,
     call: (make, { signal, reached = false } = {}) =>
       retrying(createPatience(settings.timeoutMs, reached), () => make(service, signal ? { signal } : {}), signal),
     async close() {
-      await caller.close();
+      await transfers.close();
       files.close();
     },
   };

@@ -18,12 +18,17 @@ const readerLimits = { maxChunkBytes: MAX_CHUNK_BYTES, maxMessageBytes: MAX_MESS
 /** The reason of a cancellation that nobody is told of: the caller left. */
 const LEFT = new Error("the caller left the download");
 
-/** Transfers over the connection of a caller, which they close with themselves. */
+/**
+ * Transfers over two connections, which they close with themselves: uploads have one of their own, and downloads share the caller's. Node
+ * reads nothing from an HTTP/2 connection while it waits for the peer to take what it wrote. Were much under way in both directions, a
+ * client and a server on Node would each wait for the other, for ever.
+ */
 export function createHttp2Transfers(options: CallerOptions, caller: Caller = createCaller(options)): Transfers {
   const { upload, download } = ArtifactsService.method;
+  const uploads = createCaller(options);
   return {
     async upload(messages, uploadOptions = {}) {
-      const running = await caller.call(upload.name, uploadOptions);
+      const running = await uploads.call(upload.name, uploadOptions);
       void send(running, messages[Symbol.asyncIterator](), uploadOptions.onSent);
       try {
         return await readAnswer(running, UploadResponseSchema, MAX_MESSAGE_BYTES);
@@ -48,7 +53,9 @@ export function createHttp2Transfers(options: CallerOptions, caller: Caller = cr
       }
     },
 
-    close: () => caller.close(),
+    async close() {
+      await Promise.all([uploads.close(), caller.close()]);
+    },
   };
 }
 

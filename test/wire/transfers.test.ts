@@ -94,6 +94,27 @@ describe("the hot path, both ends", () => {
     assert.equal(received.length, at);
   });
 
+  it("moves much in both directions at once", async () => {
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const _ of messages);
+        return create(UploadResponseSchema, { commit: 7n });
+      },
+      async *download() {
+        for (let i = 0; i < 100; i++) yield [{ case: "chunk", value: new Uint8Array(MIB) }];
+      },
+    });
+    const [response, messages] = await Promise.all([
+      ends.transfers.upload(batches(100)),
+      all(ends.transfers.download(create(DownloadRequestSchema))),
+    ]);
+    assert.equal(response.commit, 7n);
+    assert.equal(
+      messages.reduce((sum, message) => sum + (message.case === "chunk" ? message.value.length : 0), 0),
+      100 * MIB,
+    );
+  });
+
   it("has sent an upload's batch when it asks for the next one", async () => {
     const received: number[] = [];
     ends = await startEnds({
