@@ -37,7 +37,7 @@ export interface HotCall {
 }
 
 export interface HotPathHandlers {
-  /** May refuse by throwing before it reads any message: the body isn't touched until then. */
+  /** May refuse by throwing before it reads any message: the body isn't touched until then. A batch's bytes are its until it asks for the next. */
   readonly upload: (messages: AsyncIterable<readonly UploadMessage[]>, call: HotCall) => Promise<UploadResponse>;
   readonly download: (request: DownloadRequest, call: HotCall) => AsyncIterable<readonly DownloadMessage[]>;
   /** May refuse a call by throwing before anything of its body is read; absent: nothing is refused. */
@@ -70,7 +70,7 @@ export function createHotPath(
 
   async function upload(call: HotCall, reply: Reply): Promise<void> {
     await handlers.authorize?.(call);
-    const messages = readBatches(call.stream, createMessageReader(uploadCodec, readerLimits), clientGone);
+    const messages = readBatches(call.stream, createMessageReader(uploadCodec, readerLimits), clientGone, { lent: true });
     const response = await handlers.upload(messages, call);
     reply.begin();
     createOutbound(call.stream).write(createMessageWriter(wholeCodec(UploadResponseSchema))([{ case: "whole", value: response }]));

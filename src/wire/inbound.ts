@@ -4,6 +4,7 @@ import type { Http2Stream } from "node:http2";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { wholeCodec } from "./codec.ts";
+import { free, Packets } from "./packets.ts";
 import { createMessageReader, type MessageReader } from "./reader.ts";
 import { reasonDetail } from "./status.ts";
 
@@ -26,12 +27,16 @@ const MESSAGE_COST_BYTES = 128;
  *
  * Ends when the stream has ended; throws what the reader throws, and what `lost` gives when the stream is closed without having ended
  * (undefined: it ends). Leaving early stops reading and lets go of the stream, without closing it.
+ *
+ * With `lent`, a batch's bytes are the caller's only until it asks for the next batch: their memory is used again at once.
  */
 export async function* readBatches<M>(
   stream: Http2Stream,
   reader: MessageReader<M>,
   lost: () => unknown,
+  { lent = false } = {},
 ): AsyncGenerator<readonly M[], void, undefined> {
+  const packets = lent ? new Packets() : undefined;
   let batch: M[] = [];
   let bytes = 0;
   let paused = false;
@@ -54,6 +59,7 @@ export async function* readBatches<M>(
   }
   function onData(packet: Uint8Array): void {
     if (ended) return;
+    packets?.add(packet);
     const before = batch.length;
     try {
       reader.push(packet, batch);
@@ -94,11 +100,13 @@ export async function* readBatches<M>(
         const taken = batch;
         batch = [];
         bytes = 0;
+        const passed = packets?.takePassed() ?? [];
         if (paused) {
           paused = false;
           stream.resume();
         }
         yield taken;
+        free(passed);
       } else if (ended) {
         if (error !== undefined) throw error;
         return;

@@ -3,8 +3,8 @@
  *
  * They travel in batches, `AsyncIterable<readonly UploadMessage[]>`: what arrived together is handed on together, so that ten thousand
  * small files don't cost ten thousand turns of the event loop. A `chunk` may be any part of a chunk of the wire (what one packet
- * brought), and is a view of the buffer that it arrived in: keep it as long as you like, never write to it. Whoever sends a batch may write
- * over its chunks when the next batch is asked for: it is asked for when the connection has taken all of the one before.
+ * brought), and is a view of the buffer that it arrived in: never write to it. Whoever asks for the next batch is through with the chunks of
+ * the one before: the sender may write over them, and a server gives their memory back. Only of the client's downloads they may be kept.
  */
 import type { DownloadResponse, UploadRequest } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 

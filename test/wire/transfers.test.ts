@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import { connect } from "node:http2";
+import { createConnection, createServer, type Socket } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { DownloadFinishSchema, DownloadRequestSchema, UploadResponseSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
 import { EntryHeaderSchema } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { createHttp2Transfers } from "../../src/client/transfers-http2.ts";
+import { uploadCodec } from "../../src/wire/codec.ts";
 import type { DownloadMessage, UploadMessage } from "../../src/wire/messages.ts";
 import { failureOf, reasonDetail } from "../../src/wire/status.ts";
 import { type Ends, startEnds } from "./ends.ts";
+import { frame } from "./samples.ts";
 
 const MIB = 1024 * 1024;
 
@@ -131,6 +134,41 @@ describe("the hot path, both ends", () => {
       [...new Set(received)],
       Array.from({ length: 20 }, (_, i) => i),
     );
+  });
+
+  it("gives an upload's memory back when the next batch is asked for, and never that of a stream beside it", async () => {
+    let before: Uint8Array[] = [];
+    let [received, freed] = [0, 0];
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const batch of messages) {
+          freed += before.filter(({ length }) => length === 0).length;
+          before = batch.flatMap((message) => (message.case === "chunk" ? [message.value] : []));
+          for (const bytes of before) assert(bytes.every((byte) => byte === 1));
+          received += before.reduce((sum, { length }) => sum + length, 0);
+          await new Promise(setImmediate);
+        }
+        return create(UploadResponseSchema);
+      },
+    });
+    const kept: Uint8Array[] = [];
+    ends.server.on("stream", (stream, headers) => {
+      if (headers[":path"] === "/kept") stream.on("data", (bytes) => void kept.push(bytes as Uint8Array));
+    });
+    const session = connect("http://localhost", { createConnection: () => createConnection(ends.socket) });
+    const send = async (path: string, bytes: Uint8Array): Promise<void> => {
+      const stream = session.request({ ":path": path, ":method": "POST", "content-type": "application/grpc" });
+      for (let i = 0; i < 200; i++) if (!stream.write(bytes)) await once(stream, "drain");
+      stream.end().resume();
+      await once(stream, "close");
+    };
+    const chunk = frame(uploadCodec.encode({ case: "chunk", value: new Uint8Array(50_000).fill(1) }));
+    await Promise.all([send("/dstack.artifacts.v1.ArtifactsService/Upload", chunk), send("/kept", new Uint8Array(15_000).fill(2))]);
+    session.close();
+    assert.equal(received, 200 * 50_000);
+    assert(freed > 100, `${freed} chunks`);
+    assert.equal(Buffer.concat(kept).length, 200 * 15_000);
+    assert(kept.every((bytes) => bytes.every((byte) => byte === 2)));
   });
 
   it("has sent a download's batch when it asks for the next one", async () => {
