@@ -1,4 +1,5 @@
 /** Listings of a run's entries, and of runs with what is in them. */
+import { mapAhead } from "../lib/map-ahead.ts";
 import { comparePaths } from "../lib/paths.ts";
 import { checkName, checkPathOrRoot } from "./check.ts";
 import type { Context } from "./context.ts";
@@ -13,6 +14,8 @@ import type { ResolvedView } from "./views.ts";
 
 const ENTRY_PAGE = { defaultSize: 1000, maxSize: 10_000 };
 const RUN_PAGE = { defaultSize: 100, maxSize: 1000 };
+/** Runs that are looked at together: each takes several reads, one after the other. */
+const RUNS_AT_ONCE = 16;
 
 /** What a page of entries goes on from: the commit of the first page, and the last path of the one before. */
 interface EntryToken {
@@ -119,14 +122,18 @@ export async function listRuns(
   const prefix = runsPrefix(project);
   const tags = await context.tags.all(project);
   const runs: RunInfo[] = [];
-  for await (const { key } of context.objects.list(prefix, after === undefined ? {} : { startAfter: prefix + after })) {
+  const names = context.objects.list(prefix, after === undefined ? {} : { startAfter: prefix + after });
+  const described = mapAhead(names, Math.min(RUNS_AT_ONCE, limit + 1), async ({ key }) => {
     const run = lastSegment(key);
     const head = await context.log.head(project, run);
     const state = head && stateOf(head);
-    if (!state) continue;
+    return state && describe(context, project, run, state, tags);
+  });
+  for await (const run of described) {
+    if (!run) continue;
     const previous = runs.at(-1);
     if (previous && runs.length === limit) return { runs, nextPageToken: encodeToken(previous.name) };
-    runs.push(await describe(context, project, run, state, tags));
+    runs.push(run);
   }
   return { runs, nextPageToken: "" };
 }

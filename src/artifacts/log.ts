@@ -6,6 +6,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type LogEntry, LogEntrySchema } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { LruCache } from "../lib/lru-cache.ts";
+import { mapAhead } from "../lib/map-ahead.ts";
 import { StoreError } from "../store/driver.ts";
 import { logKey, logPrefix, numberOf } from "./keys.ts";
 import type { Objects } from "./objects.ts";
@@ -89,12 +90,10 @@ export function createRunLog(objects: Objects): RunLog {
       return last > seq ? log.between(project, run, seq + 1, last) : [];
     },
     async between(project, run, first, last) {
+      const numbers = Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => last - i);
       const entries: Logged[] = [];
-      for (let high = last; high >= first; high -= READ_CONCURRENCY) {
-        const low = Math.max(first, high - READ_CONCURRENCY + 1);
-        const numbers = Array.from({ length: high - low + 1 }, (_, i) => high - i);
-        entries.push(...(await Promise.all(numbers.map(async (seq) => ({ seq, entry: await log.entry(project, run, seq) })))));
-      }
+      const read = mapAhead(numbers, READ_CONCURRENCY, async (seq) => ({ seq, entry: await log.entry(project, run, seq) }));
+      for await (const entry of read) entries.push(entry);
       return entries;
     },
     append(project, run, head, id, change, now) {

@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { LogEntrySchema, type TagEntry, TagEntrySchema, type TagSet } from "../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
 import { LruCache } from "../lib/lru-cache.ts";
+import { mapAhead } from "../lib/map-ahead.ts";
 import { StoreError } from "../store/driver.ts";
 import { ArtifactsFailure } from "./errors.ts";
 import { logKey, numberOf, tagKey, tagPrefix, tagsPrefix } from "./keys.ts";
@@ -84,11 +85,10 @@ export function createTagLog(objects: Objects): TagLog {
     const makers = known.get(prefix) ?? { newest: 0, numbers: new Map<string, number>() };
     known.set(prefix, makers);
     const head = await load(first.key);
-    for (let low = makers.newest + 1; low <= head.n; low += READ_CONCURRENCY) {
-      const count = Math.min(READ_CONCURRENCY, head.n - low + 1);
-      const some = await Promise.all(Array.from({ length: count }, (_, i) => load(tagKey(project, tag, low + i))));
-      for (const { n, entry } of some) makers.numbers.set(entry.id, n);
-      makers.newest = Math.max(makers.newest, low + count - 1);
+    const numbers = Array.from({ length: Math.max(0, head.n - makers.newest) }, (_, i) => makers.newest + 1 + i);
+    for await (const { n, entry } of mapAhead(numbers, READ_CONCURRENCY, (number) => load(tagKey(project, tag, number)))) {
+      makers.numbers.set(entry.id, n);
+      makers.newest = Math.max(makers.newest, n);
     }
     const n = makers.numbers.get(id);
     return { head, ours: n === undefined ? undefined : await load(tagKey(project, tag, n)) };

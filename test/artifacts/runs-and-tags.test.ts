@@ -397,6 +397,25 @@ describe("a listing", () => {
     assert.equal(second.nextPageToken, "");
   });
 
+  it("of runs looks at many of them at once, since each takes several answers of the store", async () => {
+    const { open } = servers();
+    const server = await open();
+    for (let i = 0; i < 40; i++) await upload(server, { run: `run-${i}` }, { f: "1" });
+    const fresh = await open();
+    const waiting = new Set<string>();
+    let most = 0;
+    fresh.driver.interceptor = {
+      async before({ key }) {
+        waiting.add(key);
+        most = Math.max(most, waiting.size);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        waiting.delete(key);
+      },
+    };
+    assert.equal((await fresh.listRuns(PROJECT)).runs.length, 40);
+    assert.ok(most >= 8 && most <= 16, `${most} at once`);
+  });
+
   it("of a path that isn't there is an error that names it, on whole segments", async () => {
     const server = await servers().open();
     await upload(server, { run: "r" }, { "output/x": "1" });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { untilAborted } from "../../src/lib/abort.ts";
 import { grouped } from "../../src/lib/grouped.ts";
 import { lazySort } from "../../src/lib/lazy-sort.ts";
+import { mapAhead } from "../../src/lib/map-ahead.ts";
 import { Semaphore } from "../../src/lib/semaphore.ts";
 import { compareUtf8 } from "../../src/lib/utf8-order.ts";
 
@@ -124,6 +125,59 @@ describe("a semaphore", () => {
 
   it("refuses a number of permits that is none", () => {
     for (const permits of [0, -1, 1.5, Number.NaN]) assert.throws(() => new Semaphore(permits), RangeError);
+  });
+});
+
+describe("mapping ahead", () => {
+  it("gives the results in order, whichever is there first, and is at work on no more than it may", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(3)), fc.integer({ min: 1, max: 5 }), async (turns, most) => {
+        let [working, highest] = [0, 0];
+        const results: number[] = [];
+        const indexes = turns.map((_, i) => i);
+        const mapped = mapAhead(indexes, most, async (index) => {
+          highest = Math.max(highest, ++working);
+          for (let left = turns[index] ?? 0; left > 0; left--) await turn();
+          working--;
+          return index;
+        });
+        for await (const result of mapped) results.push(result);
+        assert.deepEqual(results, indexes);
+        assert.ok(highest <= most);
+      }),
+    );
+  });
+
+  it("is at work on as many as it may, and asks for no values beyond", async () => {
+    const gates = Array.from({ length: 5 }, () => deferred());
+    const asked: number[] = [];
+    const results = mapAhead(gates.keys(), 3, async (index) => {
+      asked.push(index);
+      await gates[index]?.promise;
+    });
+    const first = results.next();
+    await turn();
+    assert.deepEqual(asked, [0, 1, 2]);
+    gates[1]?.resolve();
+    gates[0]?.resolve();
+    await first;
+    await turn();
+    assert.deepEqual(asked, [0, 1, 2]);
+    void results.next();
+    await turn();
+    assert.deepEqual(asked, [0, 1, 2, 3]);
+  });
+
+  it("ends with the first failure in the order of the values", async () => {
+    const results = mapAhead([0, 1, 2], 3, async (value) => {
+      if (value === 2) throw new Error("sooner");
+      for (let i = 0; i < 3; i++) await turn();
+      if (value === 1) throw new Error("first");
+      return value;
+    });
+    assert.deepEqual(await results.next(), { done: false, value: 0 });
+    await assert.rejects(results.next(), /first/);
+    assert.deepEqual(await results.next(), { done: true, value: undefined });
   });
 });
 

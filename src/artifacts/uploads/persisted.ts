@@ -1,5 +1,6 @@
 /** What of an upload is in the store: the union of the footers of its data objects, by whichever servers they were written. */
 import type { Piece } from "../../../gen/ts/dstack/artifacts/storage/v1/storage_pb.ts";
+import { mapAhead } from "../../lib/map-ahead.ts";
 import { comparePaths } from "../../lib/paths.ts";
 import type { ObjectInfo } from "../../store/driver.ts";
 import { dataPrefix, isDataObject, uploadDataPrefix } from "../keys.ts";
@@ -125,11 +126,9 @@ export async function loadPersisted(
   const toRelative = dataPrefix(project).length - "data/".length;
   const keys = found.map(({ key }) => key.slice(toRelative));
   const persisted = known?.objects.every((key, i) => key === keys[i]) ? known : new Persisted();
-  for (let i = persisted.objects.length; i < found.length; i += READ_CONCURRENCY) {
-    const some = found.slice(i, i + READ_CONCURRENCY);
-    const footers = await Promise.all(some.map((object) => readFooter(objects, object, signal)));
-    for (const [k, pieces] of footers.entries()) persisted.add(keys[i + k] as string, pieces);
-  }
+  const more = found.slice(persisted.objects.length);
+  const footers = mapAhead(more, READ_CONCURRENCY, (object) => readFooter(objects, object, signal));
+  for await (const pieces of footers) persisted.add(keys[persisted.objects.length] as string, pieces);
   return persisted;
 }
 
