@@ -209,8 +209,7 @@ describe("the server's memory", function () {
       session.destroy();
     });
     console.log(`      ${mib(peak)} MiB`);
-    // More than elsewhere: they leave more garbage than any other messages, and it is collected late.
-    assert.ok(peak < 1.5 * WHOLE_LIMIT, `${mib(peak)} MiB`);
+    assert.ok(peak < WHOLE_LIMIT, `${mib(peak)} MiB`);
   });
 
   inServer("is given back when thousands of peers come and go", async ({ url, memory }) => {
