@@ -57,6 +57,8 @@ export function startCall(
   // Its close says as much; without a listener it would end the process.
   stream.on("error", () => {});
   stream.once("close", () => {
+    // Calls that run may end; the next one gets another connection.
+    if (REFUSALS.has(stream.rstCode) && !session.closed) session.close();
     signal?.removeEventListener("abort", onAbort);
     release();
   });
@@ -80,16 +82,16 @@ function httpError(headers: IncomingHttpStatusHeader): ConnectError {
   return new ConnectError(`the server answered with the HTTP status ${status}`, codeFromHttpStatus(status));
 }
 
+/** How a server resets calls that are too many for the connection. */
+const REFUSALS: ReadonlySet<number> = new Set([constants.NGHTTP2_REFUSED_STREAM, constants.NGHTTP2_ENHANCE_YOUR_CALM]);
+
 /** As gRPC maps HTTP/2's codes to its own. */
 function resetError(session: ClientHttp2Session, code: number): ConnectError {
+  if (REFUSALS.has(code)) return new ConnectError("the server took no more calls on this connection", Code.Unavailable);
   if (session.destroyed || session.closed) return lost(session);
   switch (code) {
-    case constants.NGHTTP2_REFUSED_STREAM:
-      return new ConnectError("the server took no more calls on this connection", Code.Unavailable);
     case constants.NGHTTP2_CANCEL:
       return new ConnectError("the server cancelled the call", Code.Unavailable);
-    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
-      return new ConnectError("the server asks for fewer calls", Code.ResourceExhausted);
     case constants.NGHTTP2_NO_ERROR:
       return new ConnectError("the answer ended without a status", Code.Unavailable);
     default:

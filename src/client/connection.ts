@@ -3,7 +3,7 @@
 import { type ClientHttp2Session, connect, type SecureClientSessionOptions } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, STREAM_WINDOW_BYTES } from "../wire/limits.ts";
+import { CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../wire/limits.ts";
 
 /** How much a caller lets pass before a silent connection counts as lost, if it doesn't say. */
 export const DEFAULT_TIMEOUT_MS = 30_000;
@@ -82,7 +82,8 @@ export function createConnection({ url, tls }: ConnectionOptions): Connection {
 function open(url: string, tls: SecureClientSessionOptions | undefined): Promise<ClientHttp2Session> {
   return new Promise((resolve, reject) => {
     const target = new URL(url);
-    const options = { ...tls, settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: MAX_FRAME_BYTES } };
+    const settings = { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: MAX_FRAME_BYTES };
+    const options = { ...tls, settings, maxSessionMemory: SESSION_MEMORY_MB };
     const session =
       target.protocol === "unix:"
         ? connect("http://localhost", { ...options, createConnection: () => connectSocket(decodeURIComponent(target.pathname)) })

@@ -7,7 +7,7 @@ import {
   type ListEntriesResponse,
   type Reference,
 } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
-import { EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
+import { type Entry, EntryType } from "../../gen/ts/dstack/artifacts/v1/entries_pb.ts";
 import { trimPath } from "../lib/paths.ts";
 import { expandHome } from "./artifact-path.ts";
 import { ArtifactsDownloadError } from "./errors.ts";
@@ -44,6 +44,13 @@ export interface DownloadResult {
 
 /** Files that are looked for before they are asked for, at a time; with the longest paths, half of what a message may hold. */
 const LISTING_PAGE = 2_000;
+/**
+ * What the list of held files may take in a request. It must fit into a socket's buffers whole (a Unix socket's have 200 KiB), with smaller
+ * requests beside it: docs/decisions/0014-two-connections.md.
+ */
+const HELD_BYTES = 64 * 1024;
+/** Of each of them, beside its path, at the most. */
+const HELD_FIELD_BYTES = 20;
 /** How often a file that arrives damaged, or whose partial file is taken away, is fetched. */
 export const DAMAGED_FILE_FETCHES = 2;
 
@@ -96,12 +103,30 @@ async function fetchWhatIsMissing(task: Task): Promise<void> {
     const page = await list(task, task.reference, { pageSize: LISTING_PAGE, pageToken, reached: true });
     if (page.run !== pinned.run || page.commit !== pinned.commit) throw changed();
     pageToken = page.nextPageToken;
-    const endAt = pageToken === "" ? "" : (page.entries.at(-1)?.path ?? "");
-    await incoming.look(page.entries, signal);
-    await fetch(task, { startAfter, endAt });
+    for (const some of slices(page.entries)) {
+      const isLast = pageToken === "" && some.at(-1) === page.entries.at(-1);
+      const endAt = isLast ? "" : (some.at(-1)?.path ?? "");
+      await incoming.look(some, signal);
+      await fetch(task, { startAfter, endAt });
+      startAfter = endAt;
+    }
     if (pageToken === "") return;
-    startAfter = endAt;
   }
+}
+
+/** Entries in parts of which each can be held. One at the least. */
+function slices(entries: readonly Entry[]): readonly (readonly Entry[])[] {
+  const parts: Entry[][] = [[]];
+  let bytes = 0;
+  for (const entry of entries) {
+    bytes += Buffer.byteLength(entry.path) + HELD_FIELD_BYTES;
+    if (bytes > HELD_BYTES) {
+      parts.push([]);
+      bytes = Buffer.byteLength(entry.path) + HELD_FIELD_BYTES;
+    }
+    parts.at(-1)?.push(entry);
+  }
+  return parts;
 }
 
 /** Asks for a window of paths until all of it has come. */

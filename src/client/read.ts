@@ -47,6 +47,7 @@ export async function* readFile(link: Link, options: ReadOptions): AsyncGenerato
     // Not yet given: nothing says yet that it is right.
     let held: Uint8Array | undefined;
     let partCrc = 0;
+    let isWhole = false;
     const request = create(DownloadRequestSchema, { project: settings.project, reference, path: options.artifactPath, ...rangeOf(at) });
     try {
       for await (const batch of transfers.download(request, { signal, timeoutMs: settings.timeoutMs })) {
@@ -70,15 +71,21 @@ export async function* readFile(link: Link, options: ReadOptions): AsyncGenerato
           } else if (message.case === "fileEnd") {
             if (held) advance(at, held);
             checkEnd(at, message.value, partCrc, path);
-            if (held) yield held;
-            return;
+            // Read on to the end: a call that is left would be one of those that a server bears only so many of.
+            isWhole = true;
           }
         }
       }
-      throw new ArtifactsDownloadError("the server ended the download before it was complete");
+      if (!isWhole) throw new ArtifactsDownloadError("the server ended the download before it was complete");
     } catch (error) {
-      await patience.wait(error, signal);
+      // All bytes have come, and are right, whatever became of the call.
+      if (!isWhole) {
+        await patience.wait(error, signal);
+        continue;
+      }
     }
+    if (held) yield held;
+    return;
   }
 }
 

@@ -2,6 +2,7 @@
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ArtifactsService, DownloadRequestSchema, UploadResponseSchema } from "../../gen/ts/dstack/artifacts/v1/artifacts_pb.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import { downloadCodec, uploadCodec } from "../wire/codec.ts";
 import { readBatches } from "../wire/inbound.ts";
 import { MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
@@ -26,6 +27,8 @@ const LEFT = new Error("the caller left the download");
 export function createHttp2Transfers(options: CallerOptions, caller: Caller = createCaller(options)): Transfers {
   const { upload, download } = ArtifactsService.method;
   const uploads = createCaller(options);
+  /** Held files are much to ask with, beside downloads that run: one such request at a time fits where nobody reads. */
+  const asking = new Semaphore(1);
   return {
     async upload(messages, uploadOptions = {}) {
       const running = await uploads.call(upload.name, uploadOptions);
@@ -39,8 +42,13 @@ export function createHttp2Transfers(options: CallerOptions, caller: Caller = cr
     },
 
     async *download(request, downloadOptions = {}) {
-      const running = await caller.call(download.name, downloadOptions);
-      sendRequest(running, DownloadRequestSchema, request);
+      const begin = async (): Promise<Call> => {
+        const call = await caller.call(download.name, downloadOptions);
+        sendRequest(call, DownloadRequestSchema, request);
+        return call;
+      };
+      const isLong = request.held.length > 0;
+      const running = isLong ? await asking.run(async () => answered(await begin()), downloadOptions.signal) : await begin();
       try {
         // A good status may have come, and the connection have gone, while bytes before it were still unread.
         const lost = () =>
@@ -57,6 +65,13 @@ export function createHttp2Transfers(options: CallerOptions, caller: Caller = cr
       await Promise.all([uploads.close(), caller.close()]);
     },
   };
+}
+
+/** The call, once the server has read its request, or it is over. */
+async function answered(call: Call): Promise<Call> {
+  const { stream } = call;
+  if (!stream.destroyed) await new Promise<void>((resolve) => void stream.once("response", () => resolve()).once("close", resolve));
+  return call;
 }
 
 /** Sends messages until they end or the call is over. Never rejects: what `messages` throws is the call's failure. */

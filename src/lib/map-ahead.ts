@@ -1,6 +1,6 @@
 /**
  * What `map` makes of each value, in the order of the values, while it is at work on up to `most` of them. Values are asked for only as
- * far as that. The first failure, in that order, ends it; what is at work then is not waited for.
+ * far as that. The first failure, in that order, ends it, one of `values` at once; what is at work then is not waited for.
  */
 export async function* mapAhead<T, R>(
   values: AsyncIterable<T> | Iterable<T>,

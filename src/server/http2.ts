@@ -10,7 +10,7 @@ import {
 import type { Socket } from "node:net";
 import type { Logger } from "pino";
 import { createTokenBucket } from "../lib/token-bucket.ts";
-import { CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, STREAM_WINDOW_BYTES } from "../wire/limits.ts";
+import { CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../wire/limits.ts";
 import type { Limits } from "./options.ts";
 
 export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: readonly string[]) => void;
@@ -24,8 +24,6 @@ export interface Http2 {
   destroy(): void;
 }
 
-/** What all frames that wait for a peer may take, in MB: as many downloads as a connection may have, each with what waits for its socket. */
-const SESSION_MEMORY_MB = 256;
 /** Streams that a peer may open beyond the limit, and frames of no sense that it may send, before it is cut off. */
 const REJECTED_STREAMS = 100;
 const INVALID_FRAMES = 50;

@@ -68,6 +68,8 @@ export async function* readBatches<M>(
       return;
     }
     bytes += packet.length + (batch.length - before) * MESSAGE_COST_BYTES;
+    // A message that takes many packets: the reader has copied them.
+    if (batch.length === 0 && wake !== undefined) free(packets?.takePassed() ?? []);
     if (wake !== undefined) {
       if (bytes >= BATCH_BYTES) awake();
       else waking ??= setImmediate(awake);
@@ -76,6 +78,11 @@ export async function* readBatches<M>(
       stream.pause();
     }
   }
+  function goOn(): void {
+    if (!paused) return;
+    paused = false;
+    stream.resume();
+  }
   function onEnd(): void {
     // A stream that was reset ends too, but closed.
     if (stream.aborted || stream.rstCode !== 0) return;
@@ -83,7 +90,8 @@ export async function* readBatches<M>(
       reader.end();
       end();
     } catch (failure) {
-      end(failure);
+      // Of a connection that is gone the close tells, right after.
+      if (stream.session?.destroyed === false) end(failure);
     }
   }
   function onClose(): void {
@@ -101,16 +109,15 @@ export async function* readBatches<M>(
         batch = [];
         bytes = 0;
         const passed = packets?.takePassed() ?? [];
-        if (paused) {
-          paused = false;
-          stream.resume();
-        }
+        goOn();
         yield taken;
         free(passed);
       } else if (ended) {
         if (error !== undefined) throw error;
         return;
       } else {
+        // Even of one large message there may be more than is read ahead.
+        goOn();
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

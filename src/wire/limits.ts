@@ -15,5 +15,11 @@ export const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 /** How far a peer may send ahead in all streams of a connection. */
 export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
+/**
+ * What a connection may hold, in MB by Node's account: more than any can come to, since each part has a limit of its own. The account can't be
+ * trusted with less: what a reset stream left unsent stays in it for ever, and once it is full, every call is refused, or every answer.
+ */
+export const SESSION_MEMORY_MB = 65_536;
+
 /** The largest frame that a peer may send. Peers that fill them (grpc-go, grpcio) cost a sixteenth of the frames' overhead. */
 export const MAX_FRAME_BYTES = 256 * 1024;

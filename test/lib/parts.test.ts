@@ -168,7 +168,10 @@ describe("mapping ahead", () => {
     assert.deepEqual(asked, [0, 1, 2, 3]);
   });
 
-  it("ends with the first failure in the order of the values", async () => {
+  it("ends with the first failure in the order of the values, and leaves none unhandled", async () => {
+    const unhandled: unknown[] = [];
+    const onUnhandled = (error: unknown) => void unhandled.push(error);
+    process.prependListener("unhandledRejection", onUnhandled);
     const results = mapAhead([0, 1, 2], 3, async (value) => {
       if (value === 2) throw new Error("sooner");
       for (let i = 0; i < 3; i++) await turn();
@@ -178,6 +181,9 @@ describe("mapping ahead", () => {
     assert.deepEqual(await results.next(), { done: false, value: 0 });
     await assert.rejects(results.next(), /first/);
     assert.deepEqual(await results.next(), { done: true, value: undefined });
+    await turn();
+    process.off("unhandledRejection", onUnhandled);
+    assert.deepEqual(unhandled, []);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect } from "node:http2";
+import { connect, constants } from "node:http2";
 import { createConnection, createServer, type Socket } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -116,6 +116,108 @@ describe("the hot path, both ends", () => {
       messages.reduce((sum, message) => sum + (message.case === "chunk" ? message.value.length : 0), 0),
       100 * MIB,
     );
+  });
+
+  it("asks with long lists of held files beside downloads that run", async () => {
+    ends = await startEnds({
+      async *download({ held }) {
+        for (let i = 0; i < (held.length > 0 ? 1 : 100); i++) yield [{ case: "chunk", value: new Uint8Array(MIB) }];
+      },
+    });
+    const held = Array.from({ length: 600 }, (_, i) => ({ path: `${"x".repeat(100)}${i}`, length: 1n }));
+    const requests = [...Array(2).fill([]), ...Array(12).fill(held)].map((list) => create(DownloadRequestSchema, { held: list }));
+    const sizes = await Promise.all(requests.map(async (request) => (await all(ends.transfers.download(request))).length));
+    assert.ok(sizes.every((size) => size > 0));
+  });
+
+  it("takes an answer while much of other uploads waits to be sent", async () => {
+    let go = () => {};
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    let begun = 0;
+    ends = await startEnds({
+      async upload(messages) {
+        const isFirst = begun++ === 0;
+        if (!isFirst) await gate;
+        for await (const _ of messages) if (isFirst) break;
+        return create(UploadResponseSchema, { commit: 7n });
+      },
+    });
+    async function* one(): AsyncGenerator<readonly UploadMessage[]> {
+      yield [{ case: "chunk", value: new Uint8Array(12 * MIB) }];
+    }
+    const uploads = Array.from({ length: 12 }, () => ends.transfers.upload(one()));
+    assert.equal((await Promise.race(uploads)).commit, 7n);
+    go();
+    for (const upload of await Promise.all(uploads)) assert.equal(upload.commit, 7n);
+  });
+
+  it("goes on by another connection when the server takes no more calls on one", async () => {
+    ends = await startEnds({ download: () => overwritten(1) });
+    const sessions = new Set<unknown>();
+    ends.server.prependListener("stream", (stream) => {
+      if (sessions.size === 0) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      sessions.add(stream.session);
+    });
+    const refused = await rejection(all(ends.transfers.download(create(DownloadRequestSchema))));
+    assert.equal(refused.code, Code.Unavailable);
+    await all(ends.transfers.download(create(DownloadRequestSchema)));
+    assert.equal(sessions.size, 2);
+  });
+
+  it("takes a message that is larger than what is read ahead, though its reader was busy", async () => {
+    const targets: number[] = [];
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const batch of messages) {
+          for (const message of batch) if (message.case === "file") targets.push(message.value.linkTarget.length);
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
+        return create(UploadResponseSchema);
+      },
+    });
+    async function* messages(): AsyncGenerator<readonly UploadMessage[]> {
+      for (const length of [1, 3 * MIB, 2]) yield [{ case: "file", value: create(EntryHeaderSchema, { linkTarget: "x".repeat(length) }) }];
+    }
+    await ends.transfers.upload(messages());
+    assert.deepEqual(targets, [1, 3 * MIB, 2]);
+  });
+
+  it("keeps no packets of a message that isn't whole yet", async () => {
+    ends = await startEnds({
+      async upload(messages) {
+        for await (const _ of messages);
+        return create(UploadResponseSchema);
+      },
+    });
+    const buffers = new Set<ArrayBufferLike>();
+    let received = 0;
+    ends.server.on("stream", (stream) =>
+      stream.on("data", (bytes) => {
+        received += bytes.length;
+        buffers.add((bytes as Uint8Array).buffer);
+      }),
+    );
+    const session = connect("http://localhost", { createConnection: () => createConnection(ends.socket) });
+    const stream = session.request({
+      ":path": "/dstack.artifacts.v1.ArtifactsService/Upload",
+      ":method": "POST",
+      "content-type": "application/grpc",
+    });
+    const message = uploadCodec.encode({ case: "file", value: create(EntryHeaderSchema, { linkTarget: "x".repeat(3 * MIB) }) });
+    stream.write(frame(message).subarray(0, 2 * MIB));
+    while (received < 2 * MIB) await new Promise((resolve) => setTimeout(resolve, 10));
+    session.destroy();
+    const kept = [...buffers].filter(({ byteLength }) => byteLength > 0).length;
+    assert.ok(buffers.size > 20 && kept < 10, `${kept} of ${buffers.size}`);
+  });
+
+  it("ends both its connections", async () => {
+    ends = await startEnds({ upload: async () => create(UploadResponseSchema), download: () => overwritten(1) });
+    await ends.transfers.upload(batches(0));
+    await all(ends.transfers.download(create(DownloadRequestSchema)));
+    assert.equal(ends.sessions.size, 2);
+    await ends.transfers.close();
+    while (ends.sessions.size > 0) await new Promise((resolve) => setTimeout(resolve, 10));
   });
 
   it("has sent an upload's batch when it asks for the next one", async () => {
