@@ -118,6 +118,16 @@ def test_what_a_source_raises_goes_through(run: Run) -> None:
     run(main)
 
 
+def test_uploads_of_downloads_more_than_there_are_threads(run: Run) -> None:
+    async def main(client: AsyncClient) -> None:
+        await client.upload_bytes(BYTES, "a", run="r")
+        copies = (client.upload_bytes(client.stream("a", run="r"), f"copy-{at}", run="s") for at in range(80))
+        results = await asyncio.wait_for(asyncio.gather(*copies), 60)
+        assert {result.bytes for result in results} == {len(BYTES)}
+
+    run(main)
+
+
 def test_many_at_once(run: Run) -> None:
     async def main(client: AsyncClient) -> None:
         results = await asyncio.gather(*(client.upload_bytes(str(at).encode(), f"f{at}", run="r") for at in range(40)))

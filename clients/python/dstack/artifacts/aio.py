@@ -14,6 +14,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from ._cancel import Cancellation
@@ -97,14 +98,24 @@ class AsyncClient:
 
     def _begin(self, client: Client) -> None:
         self._client = client
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._pools: tuple[int, ThreadPoolExecutor, ThreadPoolExecutor] | None = None
 
     @property
     def _threads(self) -> ThreadPoolExecutor:
+        return self._both_threads()[0]
+
+    @property
+    def _waiting_threads(self) -> ThreadPoolExecutor:
+        """For calls that wait for the caller, who may be waiting for another call."""
+        return self._both_threads()[1]
+
+    def _both_threads(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
         # Threads don't follow into a fork of the process.
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = os.getpid(), ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="dstack-artifacts")
-        return self._pool[1]
+        if self._pools is None or self._pools[0] != os.getpid():
+            prefix = "dstack-artifacts"
+            calls, waiting = (ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix=prefix) for _ in range(2))
+            self._pools = os.getpid(), calls, waiting
+        return self._pools[1:]
 
     async def _do(self, method: Callable[Concatenate[Client, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await on_thread(self._threads, Cancellation(), lambda: method(self._client, *args, **kwargs))
@@ -136,9 +147,12 @@ class AsyncClient:
         progress: ShowProgress = None,
         run: str | None = None,
     ) -> UploadResult:
+        threads = self._threads
         if isinstance(source, AsyncIterable):
+            threads = self._waiting_threads
             source = pulled(source, asyncio.get_running_loop())
-        return await self._do(Client.upload_bytes, source, artifact_path, tag, upload_id=upload_id, progress=progress, run=run)
+        upload = partial(self._client.upload_bytes, source, artifact_path, tag, upload_id=upload_id, progress=progress, run=run)
+        return await on_thread(threads, Cancellation(), upload)
 
     @_as(Client.download)
     async def download(
@@ -272,8 +286,9 @@ class AsyncClient:
     @_as(Client.close)
     async def close(self) -> None:
         self._client.close()
-        if self._pool is not None:
-            self._pool[1].shutdown(wait=False)
+        if self._pools is not None:
+            for threads in self._pools[1:]:
+                threads.shutdown(wait=False)
 
     async def __aenter__(self) -> AsyncClient:
         return self
