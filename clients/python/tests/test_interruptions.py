@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,31 @@ def test_a_stream_that_can_be_read_once_survives_a_restart_of_the_server(own_ser
             if len(got) == 40:
                 restart(own_server)()
         assert b"".join(got) == b"".join(blocks)
+
+
+def test_threads_that_share_a_client_survive_restarts_of_the_server(own_server: Server) -> None:
+    ends_at = time.monotonic() + 4
+    with Client(own_server.url, timeout=20) as client:
+        client.upload_bytes(b"1", "a", run="r")
+
+        def use(_: int) -> set[str]:
+            errors = set()
+            while time.monotonic() < ends_at:
+                # A server that isn't there when a read begins is an error at once.
+                try:
+                    client.read("a", run="r")
+                except artifacts.DstackError as error:
+                    errors.add(str(error))
+            return errors
+
+        with ThreadPoolExecutor(16) as threads:
+            uses = [threads.submit(use, at) for at in range(16)]
+            for _ in range(4):
+                time.sleep(0.6)
+                own_server.kill()
+                own_server.start()
+            errors = set().union(*(each.result() for each in uses))
+        assert not [error for error in errors if "hannel" in error]
 
 
 def test_a_file_object_that_failed_says_why_until_it_is_sought(own_server: Server) -> None:

@@ -127,6 +127,7 @@ export async function loadPersisted(
   const keys = found.map(({ key }) => key.slice(toRelative));
   const persisted = known?.objects.every((key, i) => key === keys[i]) ? known : new Persisted();
   const more = found.slice(persisted.objects.length);
+  // In this order, while nobody else adds to `known`: keys are found by how many are there.
   const footers = mapAhead(more, READ_CONCURRENCY, (object) => readFooter(objects, object, signal));
   for await (const pieces of footers) persisted.add(keys[persisted.objects.length] as string, pieces);
   return persisted;

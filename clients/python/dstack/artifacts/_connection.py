@@ -52,6 +52,9 @@ class Channel:
         self.pid = os.getpid()
         # A channel that found no server fails calls for a while without looking again. When to look is ours to say.
         self.unreachable = False
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._retired = False
         self.channel = _open(settings)
         self.stub = ArtifactsServiceStub(self.channel)
         # As the stub's own, but for chunks, which are most of the bytes: those are not copied into messages and out of them.
@@ -70,6 +73,25 @@ class Channel:
         """Whether it is good for another call."""
         return self.pid == os.getpid() and not self.unreachable
 
+    def begin(self) -> bool:
+        """Whether a call can be begun, which ends with `watching`: until then the connection isn't ended by `retire`."""
+        with self._lock:
+            if not self._retired:
+                self._calls += 1
+            return not self._retired
+
+    def retire(self) -> None:
+        """Ends the connection when its last call has ended."""
+        if self.pid != os.getpid():
+            # The parent's of a fork, of which a thread may have held the lock.
+            is_idle = True
+        else:
+            with self._lock:
+                self._retired = True
+                is_idle = self._calls == 0
+        if is_idle:
+            self.close()
+
     def close(self) -> None:
         """Ends the connection, unless it is the parent's of a fork."""
         if self.pid == os.getpid():
@@ -79,7 +101,7 @@ class Channel:
 
     @contextmanager
     def watching(self, call: Call) -> Iterator[None]:
-        """While the block runs, the call is cancelled with the caller; and when the block fails."""
+        """While the block runs, the call is cancelled with the caller; and when the block fails. The call has ended then."""
         try:
             with current().watching(call):
                 yield
@@ -87,6 +109,12 @@ class Channel:
             if failure_of(error).unreachable:
                 self.unreachable = True
             raise
+        finally:
+            with self._lock:
+                self._calls -= 1
+                is_last = self._retired and self._calls == 0
+            if is_last:
+                self.close()
 
 
 # Channels of the parent, in a fork of it: kept, since closing one would end the parent's connection.
@@ -106,9 +134,9 @@ class Connection:
             self.metadata = (("authorization", f"Bearer {settings.token}"),)
 
     def open(self) -> Channel:
-        """The channel for the next call."""
+        """The channel for the next call, which is begun on it."""
         channel = self._channel
-        if channel is not None and channel.is_usable():
+        if channel is not None and channel.is_usable() and channel.begin():
             return channel
         if channel is not None and channel.pid != os.getpid():
             # Another thread of the parent may have held the lock as it forked.
@@ -118,8 +146,10 @@ class Connection:
                 raise DstackError("the client is closed")
             if self._channel is None or not self._channel.is_usable():
                 if self._channel is not None:
-                    self._channel.close()
+                    # Other threads' calls may have been begun on it.
+                    self._channel.retire()
                 self._channel = Channel(self.settings)
+            self._channel.begin()
             return self._channel
 
     def close(self) -> None:
