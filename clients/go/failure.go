@@ -106,9 +106,10 @@ func answerOf(err error) answer {
 }
 
 // lost says whether the failure is the connection's and not the server's answer: those carry a reason. Canceled and Internal are what
-// grpc-go makes of a stream that was reset when the connection broke.
+// grpc-go makes of a stream that was reset when the connection broke, ResourceExhausted of one that was too many for the connection.
 func (a answer) lost() bool {
-	return a.reason == "" && (a.code == codes.Unavailable || a.code == codes.Canceled || a.code == codes.Internal)
+	return a.reason == "" && (a.code == codes.Unavailable || a.code == codes.Canceled || a.code == codes.Internal ||
+		a.code == codes.ResourceExhausted && strings.Contains(a.message, "RST_STREAM"))
 }
 
 // unreachable says whether there was no connection to begin with, which grpc-go says in words only: it dials or shakes hands. Whatever else

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -174,4 +175,28 @@ func TestAFileWhosePartialIsTakenAwayComesAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestOfManyReadsMoreThanAConnectionTakesAllSucceed(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	content := seeded(0, 100_000)
+	if _, err := c.UploadReader(testContext(t), "f", bytes.NewReader(content), artifacts.WithRun("r")); err != nil {
+		t.Fatal(err)
+	}
+	var reads sync.WaitGroup
+	for range 300 {
+		reads.Go(func() {
+			file, err := c.Open(testContext(t), artifacts.Run("r"), "f")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer file.Close()
+			if got, err := io.ReadAll(file); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+	reads.Wait()
 }

@@ -7,6 +7,8 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,18 @@ def test_what_is_not_bytes_is_refused(source: object, client: Client) -> None:
 def test_one_file_cannot_be_the_root(client: Client) -> None:
     with pytest.raises(artifacts.ArtifactsUploadError, match="is the root"):
         client.upload_bytes(b"x", "/", run="r")
+
+
+def test_more_streams_at_once_than_a_connection_takes(client: Client) -> None:
+    client.upload_bytes(bytes(1_000_000), "a", run="r")
+
+    def begin(_: int) -> int:
+        blocks = client.stream("a", run="r")
+        with closing(blocks):
+            return len(next(blocks))
+
+    with ThreadPoolExecutor(250) as threads:
+        assert all(threads.map(begin, range(500)))
 
 
 def test_from_one_run_to_another_without_disk(client: Client) -> None:

@@ -72,10 +72,10 @@ def failure_of(error: grpc.RpcError) -> Failure:
 
 
 def _is_reset(code: grpc.StatusCode, message: str) -> bool:
-    # By a server that goes away, or by what stands between.
+    # By a server that goes away or has too many calls on the connection, or by what stands between.
     if code is grpc.StatusCode.CANCELLED:
         return True
-    return (code is grpc.StatusCode.INTERNAL and "RST_STREAM" in message) or (
+    return (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED) and "RST_STREAM" in message) or (
         code is grpc.StatusCode.UNKNOWN and message == "Stream removed"
     )
 
