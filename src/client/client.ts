@@ -73,7 +73,10 @@ export interface ArtifactsClient {
   uploadBytes(options: BytesUploadOptions): Promise<UploadResult>;
   /** Downloads the files of a run or a tag. */
   download(options: DownloadOptions): Promise<DownloadResult>;
-  /** Reads one file, or part of it, as a stream of bytes; nothing touches the disk. */
+  /**
+   * Reads one file, or part of it, as a stream of bytes; nothing touches the disk. A client has up to 100 calls at once under way, and more wait:
+   * a read that was begun, and is neither read on nor left, is one of them.
+   */
   read(options: ReadOptions): AsyncGenerator<Uint8Array, void, undefined>;
   /** Tells what a run or a tag shows, sorted by path: a folder comes right before what is in it. */
   list(options: ListOptions): Promise<Listing>;
