@@ -94,8 +94,12 @@ export function followDisk(base: string, keeps: (path: string, isFile: boolean) 
   return {
     async follow({ name, args }, run) {
       if (name === "fsync") return fsync(args[0] as number, run);
-      const result = await run();
       const path = String(args[0]);
+      const result = await run().catch((error) => {
+        // It is there, though the call that made it may be told so later than this one.
+        if (name === "mkdir" && (error as NodeJS.ErrnoException).code === "EEXIST") makeFolders(path);
+        throw error;
+      });
       if (name === "open") {
         if (!find(path) && (Number(args[1]) & fs.constants.O_CREAT) !== 0)
           change(path, { kind: "file", bytes: Buffer.alloc(0), durable: undefined });

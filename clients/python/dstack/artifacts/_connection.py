@@ -110,11 +110,17 @@ class Channel:
                 self.unreachable = True
             raise
         finally:
-            with self._lock:
-                self._calls -= 1
-                is_last = self._retired and self._calls == 0
-            if is_last:
-                self.close()
+            self._end()
+
+    def _end(self) -> None:
+        # In a fork, the parent's call is none of ours, and one of its threads may have held the lock.
+        if self.pid != os.getpid():
+            return
+        with self._lock:
+            self._calls -= 1
+            is_last = self._retired and self._calls == 0
+        if is_last:
+            self.close()
 
 
 # Channels of the parent, in a fork of it: kept, since closing one would end the parent's connection.
