@@ -119,11 +119,12 @@ function slices(entries: readonly Entry[]): readonly (readonly Entry[])[] {
   const parts: Entry[][] = [[]];
   let bytes = 0;
   for (const entry of entries) {
-    bytes += Buffer.byteLength(entry.path) + HELD_FIELD_BYTES;
-    if (bytes > HELD_BYTES) {
+    const held = Buffer.byteLength(entry.path) + HELD_FIELD_BYTES;
+    if (bytes + held > HELD_BYTES) {
       parts.push([]);
-      bytes = Buffer.byteLength(entry.path) + HELD_FIELD_BYTES;
+      bytes = 0;
     }
+    bytes += held;
     parts.at(-1)?.push(entry);
   }
   return parts;

@@ -68,9 +68,9 @@ export async function* readBatches<M>(
       return;
     }
     bytes += packet.length + (batch.length - before) * MESSAGE_COST_BYTES;
-    // A message that takes many packets: the reader has copied them.
-    if (batch.length === 0 && wake !== undefined) free(packets?.takePassed() ?? []);
     if (wake !== undefined) {
+      // A message that takes many packets: the reader has copied them.
+      if (batch.length === 0) free(packets?.takePassed() ?? []);
       if (bytes >= BATCH_BYTES) awake();
       else waking ??= setImmediate(awake);
     } else if (bytes >= READ_AHEAD_BYTES && !paused) {

@@ -56,7 +56,7 @@ __all__ = [
     "verify",
 ]
 
-# Calls of one client that run at once; more wait.
+# Calls of one client that run at once, and as many besides that wait for their caller; more wait.
 _MAX_CALLS = 64
 
 T = TypeVar("T")
